@@ -322,7 +322,8 @@ function wholeSeconds(milliseconds: number): number {
 const dnsName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 
 function checkNames(commonName: string, dnsNames: readonly string[], ipAddresses: readonly string[]): void {
-  const characters = [...commonName].length;
+  // Characters, not UTF-16 units.
+  const characters = Array.from(commonName).length;
   if (characters < 1 || characters > longestCommonName) {
     throw refused(
       commonName,
