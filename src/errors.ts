@@ -34,6 +34,19 @@ export const errorTable = {
     remedy: "Free the address or choose another one.",
     exitCode: 1,
   },
+  // Account provider
+  E_HOST_DIRECTORY: {
+    message: "Cannot {action} {path}: {detail}",
+    remedy:
+      "Give the account provider a host directory that it may write, or remove what stands in its way ({directory}).",
+    exitCode: 1,
+  },
+  E_CERTIFICATES: {
+    message: "The certificates in {path} cannot be used: {detail}",
+    remedy:
+      "Put ca/ca.crt, server/tls.crt, server/tls.key, client/tls.crt and client/tls.key there, or leave --tls-dir out.",
+    exitCode: 1,
+  },
   // Certificates and keys
   E_PEM_INVALID: {
     message: "PEM text cannot be read: {detail}.",
