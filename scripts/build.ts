@@ -3,14 +3,33 @@
  * its source map beside it.
  * @module
  */
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
 import { chmodSync, readFileSync, rmSync } from "node:fs";
+import { builtinModules } from "node:module";
 import { join, relative, resolve } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly version: string };
 const bundle = resolve(root, process.argv[2] ?? "dist", "sallyport.mjs");
 for (const stale of [bundle, `${bundle}.map`]) rmSync(stale, { force: true });
+
+/**
+ * Node's own modules are loaded where they are used instead of at the head of the bundle: `--version`, and every command
+ * that needs no network, starts without TLS, HTTP and crypto.
+ */
+const lazyBuiltins: Plugin = {
+  name: "lazy-builtins",
+  setup({ onLoad, onResolve }) {
+    const builtin = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
+    onResolve({ filter: /^[a-z_:/]+$/ }, ({ path, kind }) =>
+      builtin.has(path) && kind === "import-statement" ? { path, namespace: "builtin" } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+      loader: "js",
+    }));
+  },
+};
 
 const result = await build({
   entryPoints: [join(root, "src/main.ts")],
@@ -19,12 +38,12 @@ const result = await build({
   platform: "node",
   format: "esm",
   target: "node26",
-  minifySyntax: true,
-  minifyWhitespace: true,
+  minify: true,
   sourcemap: "linked",
   sourcesContent: false,
   legalComments: "none",
   metafile: true,
+  plugins: [lazyBuiltins],
   define: { SALLYPORT_VERSION: JSON.stringify(manifest.version) },
   // CommonJS packages in the bundle ask for Node's own modules by `require`.
   banner: { js: 'import{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);' },
