@@ -9,6 +9,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { constants, homedir, tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 
 import { BedUnavailable } from "./bed.ts";
 import type { Prepare } from "./bed.ts";
@@ -18,7 +19,11 @@ import { findSuites, selectSuites } from "./suites.ts";
 import type { Suite } from "./suites.ts";
 import type { Tally } from "./tally-reporter.ts";
 
-const here = import.meta.dirname;
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  // Another folder of beds, for the tests of this runner.
+  options: { beds: { type: "string", default: import.meta.dirname } },
+});
 /** A suite that takes longer hangs. */
 const suiteLimitMs = 15 * 60 * 1000;
 const testLimitMs = 3 * 60 * 1000;
@@ -36,12 +41,12 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   });
 }
 
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main(positionals);
 // Whatever an interrupted run still waited for is not worth waiting for.
 if (interruption.signal.aborted) process.exit();
 
 async function main(words: readonly string[]): Promise<number> {
-  const suites = findSuites(here);
+  const suites = findSuites(options.beds);
   const { chosen, unknown } = selectSuites(suites, words);
   if (unknown.length > 0 || chosen.length === 0) {
     say(`no suite is called ${unknown.join(", ")}; there are:`);
@@ -83,7 +88,7 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 async function runBed(bed: string, suites: readonly Suite[], runDirectory: string): Promise<Tally> {
-  const { prepare } = (await import(pathToFileURL(join(here, bed, "prepare.ts")).href)) as {
+  const { prepare } = (await import(pathToFileURL(join(options.beds, bed, "prepare.ts")).href)) as {
     readonly prepare: Prepare;
   };
   const prepared = await orInterrupted(prepare({ runDirectory, cacheDirectory: cacheDirectory(), say }));
@@ -111,16 +116,24 @@ async function runSuite(
     [
       "--test",
       "--test-isolation=none",
+      // What a failed test left open does not keep the run waiting; servers die with the suite.
+      "--test-force-exit",
       `--test-timeout=${String(testLimitMs)}`,
       "--test-reporter=spec",
       "--test-reporter-destination=stdout",
-      `--test-reporter=${pathToFileURL(join(here, "tally-reporter.ts")).href}`,
+      `--test-reporter=${pathToFileURL(join(import.meta.dirname, "tally-reporter.ts")).href}`,
       `--test-reporter-destination=${tallyFile}`,
       ...suite.files.map((file) => relative(process.cwd(), file)),
     ],
     {
       stdio: ["ignore", "inherit", "inherit"],
-      env: { ...process.env, ...environment, ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : {}) },
+      env: {
+        ...process.env,
+        ...environment,
+        // This runner may itself have been started by a test.
+        NODE_TEST_CONTEXT: undefined,
+        ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : {}),
+      },
     },
   );
   const ended = new Promise<number>((resolve, reject) => {

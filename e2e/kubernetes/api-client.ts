@@ -8,7 +8,7 @@ import { Agent, request } from "node:https";
 import type { IncomingMessage } from "node:http";
 
 /** Whatever the API server sends: a test narrows it where it looks. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
+// oxlint-disable-next-line typescript/no-explicit-any
 export type KubernetesObject = any;
 
 export interface ApiResponse {

@@ -100,16 +100,17 @@ export class CertificateAuthority {
 export function createTokenSigner(): { readonly privateKey: string; readonly publicKey: string } {
   const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
   return {
-    privateKey: pair.privateKey.export({ type: "sec1", format: "pem" }).toString(),
-    publicKey: pair.publicKey.export({ type: "spki", format: "pem" }).toString(),
+    privateKey: pair.privateKey.export({ type: "sec1", format: "pem" }),
+    publicKey: pair.publicKey.export({ type: "spki", format: "pem" }),
   };
 }
 
 async function privateKey(keys: webcrypto.CryptoKeyPair): Promise<string> {
   const der = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey));
-  return createPrivateKey({ key: der, format: "der", type: "pkcs8" })
-    .export({ type: "pkcs8", format: "pem" })
-    .toString();
+  return createPrivateKey({ key: der, format: "der", type: "pkcs8" }).export({
+    type: "pkcs8",
+    format: "pem",
+  });
 }
 
 function validity(): { readonly notBefore: Date; readonly notAfter: Date } {

@@ -19,20 +19,22 @@ const socketVariable = "SALLYPORT_E2E_SHARED_CLUSTER";
  * after the suite. Suites that change flags or restart things start their own.
  */
 export async function sharedCluster(): Promise<Cluster> {
-  const answer = await new Promise<{ readonly status: number; readonly text: string }>((resolve, reject) => {
-    request({ socketPath: process.env[socketVariable], path: "/" }, (response) => {
-      let text = "";
-      response.setEncoding("utf8");
-      response.on("data", (chunk: string) => (text += chunk));
-      response.once("end", () => {
-        resolve({ status: response.statusCode ?? 0, text });
-      });
-    })
-      .once("error", reject)
-      .end();
-  });
-  if (answer.status !== 200) throw new Error(answer.text);
-  return new Cluster(JSON.parse(answer.text) as ClusterFacts);
+  const answered = await new Promise<{ readonly status: number; readonly text: string }>(
+    (resolve, reject) => {
+      request({ socketPath: process.env[socketVariable], path: "/" }, (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (chunk: string) => (text += chunk));
+        response.once("end", () => {
+          resolve({ status: response.statusCode ?? 0, text });
+        });
+      })
+        .once("error", reject)
+        .end();
+    },
+  );
+  if (answered.status !== 200) throw new Error(answered.text);
+  return new Cluster(JSON.parse(answered.text) as ClusterFacts);
 }
 
 /** The runner's end: starts the cluster at the first question, stops it with `close`. */
@@ -43,14 +45,7 @@ export async function offerSharedCluster(
   let cluster: Promise<ControlPlane> | undefined;
   const server = createServer((_, response) => {
     cluster ??= startCluster();
-    cluster.then(
-      ({ directory, server: address }) => {
-        response.end(JSON.stringify({ directory, assets, server: address } satisfies ClusterFacts));
-      },
-      (cause: unknown) => {
-        response.writeHead(500).end((cause as Error).message);
-      },
-    );
+    void answer(cluster, assets).then(({ status, text }) => response.writeHead(status).end(text));
   });
   const socket = join(runDirectory, "shared-cluster.sock");
   await new Promise<void>((resolve, reject) => {
@@ -66,4 +61,17 @@ export async function offerSharedCluster(
       await (await cluster?.catch(() => undefined))?.stop();
     },
   };
+}
+
+/** Where the cluster is, or why there is none. */
+async function answer(
+  cluster: Promise<ControlPlane>,
+  assets: string,
+): Promise<{ readonly status: number; readonly text: string }> {
+  try {
+    const { directory, server } = await cluster;
+    return { status: 200, text: JSON.stringify({ directory, assets, server } satisfies ClusterFacts) };
+  } catch (cause) {
+    return { status: 500, text: (cause as Error).message };
+  }
 }
