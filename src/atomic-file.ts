@@ -23,7 +23,10 @@ export async function writeFileAtomically(
   contents: string | Buffer,
   options: AtomicFileOptions = {},
 ): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}${temporaryMark}${randomBytes(6).toString("hex")}`);
+  const temporary = join(
+    dirname(path),
+    `.${basename(path)}${temporaryMark}${randomBytes(6).toString("hex")}`,
+  );
   try {
     // "wx" neither follows a link nor opens what somebody else put there.
     const file = await open(temporary, "wx", 0o600);

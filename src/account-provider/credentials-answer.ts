@@ -17,7 +17,8 @@ export type AskedAccount =
 /** @param header the request's `object` header as Node gives it: several are joined by `, `, which is no name. */
 export function askedAccount(header: string | readonly string[] | undefined): AskedAccount {
   if (header === undefined || header === "") return { asked: "nothing" };
-  if (typeof header !== "string" || header.length > 253 || !objectName.test(header)) return { asked: "impossible-name" };
+  if (typeof header !== "string" || header.length > 253 || !objectName.test(header))
+    return { asked: "impossible-name" };
   return { asked: "account", name: header };
 }
 

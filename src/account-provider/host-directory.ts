@@ -13,7 +13,12 @@ import { dirname, join } from "node:path";
 import { isTemporaryName, writeFileAtomically } from "../atomic-file.ts";
 import { SallyportError, reasonOf } from "../errors.ts";
 import type { Secret } from "../secret.ts";
-import { grantPluginRead, restrictDirectory, type HostCall, type WindowsHost } from "../windows-host/windows-host.ts";
+import {
+  grantPluginRead,
+  restrictDirectory,
+  type HostCall,
+  type WindowsHost,
+} from "../windows-host/windows-host.ts";
 
 /** Every path below a host directory that has a meaning; anything else under `ssl/` is somebody's leftover. */
 export const hostFileNames = {
@@ -45,6 +50,7 @@ export function defaultHostDirectory(namespace: string): string {
 export class HostDirectory {
   readonly path: string;
   readonly #windows: WindowsHost | undefined;
+  #authoritiesPem: string | undefined;
 
   /** @param windows the host's access lists; absent where modes are enough (POSIX). */
   constructor(path: string, windows: WindowsHost | undefined) {
@@ -72,13 +78,9 @@ export class HostDirectory {
   }
 
   /** @throws {SallyportError} `E_HOST_DIRECTORY` */
-  async writeAuthorities(authoritiesPem: string): Promise<void> {
-    await this.#write(this.file("authorities"), authoritiesPem);
-  }
-
-  /** @throws {SallyportError} `E_HOST_DIRECTORY` */
   async writeClientFiles(files: ClientFiles): Promise<void> {
     await this.#write(this.file("authorities"), files.authoritiesPem);
+    this.#authoritiesPem = files.authoritiesPem;
     await this.#write(this.file("clientKey"), files.privateKeyPem.reveal());
     await this.#write(this.file("clientCertificate"), files.certificatePem);
     if (files.pfx === undefined) await this.#removeFile(this.file("clientPfx"));
@@ -94,6 +96,19 @@ export class HostDirectory {
   async readPort(): Promise<number | undefined> {
     const text = await readFile(this.file("port"), "utf8").catch(() => "");
     return /^\d{1,5}$/.test(text) ? Number(text) : undefined;
+  }
+
+  /**
+   * Takes the port away, so that no plugin comes any more, unless a successor has already put its own there.
+   */
+  async withdrawPort(port: number): Promise<void> {
+    if ((await this.readPort()) === port) await rm(this.file("port"), { force: true });
+  }
+
+  /** Are the certificate files still the ones that this object wrote last? */
+  async holdsOwnFiles(): Promise<boolean> {
+    const found = await readFile(this.file("authorities"), "utf8").catch(() => undefined);
+    return found === this.#authoritiesPem && (await this.readPort()) === undefined;
   }
 
   /**
@@ -125,7 +140,7 @@ export class HostDirectory {
     for (const name of await readdir(this.path)) {
       if (isTemporaryName(name)) await rm(join(this.path, name), { force: true });
     }
-    const kept = new Set<string>([...Object.values(hostFileNames), "ssl/ca/trusted-roots.json"]);
+    const kept = new Set<string>(Object.values(hostFileNames));
     for (const directory of clearedDirectories) {
       const path = join(this.path, directory);
       const names = await readdir(path).catch(() => []);

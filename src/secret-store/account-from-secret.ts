@@ -14,7 +14,8 @@ import {
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A DNS name of at least two labels, RFC 1123 section 2.1; a trailing dot is allowed. */
-const fullyQualified = /^(?=.{1,254}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+\.?$/i;
+const fullyQualified =
+  /^(?=.{1,254}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+\.?$/i;
 
 /** Base64 with padding, RFC 4648 section 4, line breaks allowed as the API server allows them. */
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
@@ -49,7 +50,9 @@ export function accountFromSecret(data: Readonly<Record<string, string>> | undef
   return { outcome: "found", account, warnings };
 }
 
-function decode(encoded: string | undefined): { readonly text: string } | { readonly problem: AccountProblem } {
+function decode(
+  encoded: string | undefined,
+): { readonly text: string } | { readonly problem: AccountProblem } {
   if (encoded === undefined) return { problem: "missing" };
   const compact = encoded.replace(/[\r\n]/g, "");
   if (!base64.test(compact)) return { problem: "not base64" };

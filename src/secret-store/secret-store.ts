@@ -24,7 +24,11 @@ export const accountKeys = ["username", "password", "domainName"] as const;
 export type AccountKey = (typeof accountKeys)[number];
 
 export type AccountOutcome =
-  | { readonly outcome: "found"; readonly account: ImpersonationAccount; readonly warnings: readonly AccountWarning[] }
+  | {
+      readonly outcome: "found";
+      readonly account: ImpersonationAccount;
+      readonly warnings: readonly AccountWarning[];
+    }
   | { readonly outcome: "missing" }
   /** The store holds something under this name that is no account: which key, and what is wrong with it. */
   | { readonly outcome: "invalid"; readonly key: AccountKey; readonly problem: AccountProblem };

@@ -16,8 +16,7 @@ const thumbprintForm = /^[0-9A-F]{40}$/;
 
 export interface TrustedRoot {
   readonly thumbprint: string;
-  /** File with the certificate in PEM. */
-  readonly file: string;
+  readonly certificatePem: string;
 }
 
 export interface TrustedRoots {
@@ -40,9 +39,16 @@ export function createTrustedRoots(directory: string, host: WindowsHost, log: Lo
       // First remembered, then added: a crash in between leaves an entry too many, never a forgotten authority.
       if (wanted.length > 0) await writeList(listFile, [...new Set([...listed, ...wanted])]);
       for (const root of roots) {
-        const added = await host.run(addTrustedRoot(root.file));
+        // certutil takes one certificate from a file of its own.
+        const file = join(directory, `${root.thumbprint}.crt`);
+        await writeFileAtomically(file, root.certificatePem);
+        const added = await host.run(addTrustedRoot(file));
+        await rm(file, { force: true });
         if (added.exitCode === 0) log.info("host.root-trusted", { thumbprint: root.thumbprint });
-        else failures.push(`certificate ${root.thumbprint} could not be added to the root store: ${added.output}`);
+        else
+          failures.push(
+            `certificate ${root.thumbprint} could not be added to the root store: ${added.output}`,
+          );
       }
       const left: string[] = [];
       for (const thumbprint of listed.filter((known) => !wanted.includes(known))) {
@@ -52,7 +58,9 @@ export function createTrustedRoots(directory: string, host: WindowsHost, log: Lo
           log.info("host.root-removed", { thumbprint });
         } else {
           left.push(thumbprint);
-          failures.push(`certificate ${thumbprint} could not be removed from the root store: ${removed.output}`);
+          failures.push(
+            `certificate ${thumbprint} could not be removed from the root store: ${removed.output}`,
+          );
         }
       }
       const kept = [...wanted, ...left];

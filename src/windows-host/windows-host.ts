@@ -27,15 +27,22 @@ export interface WindowsHost {
 const callTimeoutMs = 30_000;
 
 /** The host itself, through the programs in its System32 folder and none that a search path could offer. */
-export function createWindowsHost(systemRoot: string = process.env["SystemRoot"] ?? "C:\\Windows"): WindowsHost {
+export function createWindowsHost(
+  systemRoot: string = process.env["SystemRoot"] ?? "C:\\Windows",
+): WindowsHost {
   return {
     run: (call) =>
       new Promise((resolve) => {
         const program = join(systemRoot, "System32", `${call.program}.exe`);
-        execFile(program, call.args, { timeout: callTimeoutMs, windowsHide: true }, (error, stdout, stderr) => {
-          const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
-          resolve({ exitCode: code, output: `${stdout}${stderr}`.trim() || (error?.message ?? "") });
-        });
+        execFile(
+          program,
+          call.args,
+          { timeout: callTimeoutMs, windowsHide: true },
+          (error, stdout, stderr) => {
+            const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
+            resolve({ exitCode: code, output: `${stdout}${stderr}`.trim() || (error?.message ?? "") });
+          },
+        );
       }),
   };
 }
@@ -54,7 +61,14 @@ export function restrictDirectory(path: string): readonly HostCall[] {
     { program: "icacls", args: [path, "/setowner", administrators, "/q"] },
     {
       program: "icacls",
-      args: [path, "/inheritance:r", "/grant:r", `${localSystem}:(OI)(CI)F`, `${administrators}:(OI)(CI)F`, "/q"],
+      args: [
+        path,
+        "/inheritance:r",
+        "/grant:r",
+        `${localSystem}:(OI)(CI)F`,
+        `${administrators}:(OI)(CI)F`,
+        "/q",
+      ],
     },
   ];
 }
@@ -64,7 +78,15 @@ export function grantPluginRead(path: string): readonly HostCall[] {
   return [
     {
       program: "icacls",
-      args: [path, "/inheritance:r", "/grant:r", `${localSystem}:F`, `${administrators}:F`, `${networkService}:R`, "/q"],
+      args: [
+        path,
+        "/inheritance:r",
+        "/grant:r",
+        `${localSystem}:F`,
+        `${administrators}:F`,
+        `${networkService}:R`,
+        "/q",
+      ],
     },
   ];
 }
