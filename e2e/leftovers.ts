@@ -6,7 +6,7 @@
  */
 import { readFileSync, readdirSync } from "node:fs";
 
-export interface Leftover {
+interface Leftover {
   readonly pid: number;
   readonly command: string;
 }

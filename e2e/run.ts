@@ -8,6 +8,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { constants, homedir, tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -75,7 +76,7 @@ async function main(words: readonly string[]): Promise<number> {
     say(cause.message);
     return 3;
   } finally {
-    clean = endLeftovers(runDirectory);
+    clean = await endLeftovers(runDirectory);
     const failed = total.failed + total.unproven > 0 && !interruption.signal.aborted;
     if (failed) say(`logs are kept in ${runDirectory}`);
     else rmSync(runDirectory, { recursive: true, force: true });
@@ -192,9 +193,14 @@ async function orInterrupted<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** Whether nothing was left; what was is named and ended. */
-function endLeftovers(runDirectory: string): boolean {
-  const leftovers = findLeftovers(runDirectory);
+/** Whether nothing was left; what was, after a moment to end by itself, is named and ended. */
+async function endLeftovers(runDirectory: string): Promise<boolean> {
+  const deadline = Date.now() + 2_000;
+  let leftovers = findLeftovers(runDirectory);
+  while (leftovers.length > 0 && Date.now() < deadline && !interruption.signal.aborted) {
+    await sleep(50);
+    leftovers = findLeftovers(runDirectory);
+  }
   for (const { pid, command } of leftovers) {
     if (!interruption.signal.aborted) say(`left running: ${String(pid)} ${command}`);
     try {
@@ -203,6 +209,7 @@ function endLeftovers(runDirectory: string): boolean {
       // It ended meanwhile.
     }
   }
+  while (findLeftovers(runDirectory).length > 0) await sleep(10);
   return leftovers.length === 0;
 }
 

@@ -3,6 +3,7 @@
  * add up over the suites.
  * @module
  */
+import { resolve } from "node:path";
 import type { TestEvent } from "node:test/reporters";
 
 /** How many tests of a suite ended which way; containers (`describe`) are not counted. */
@@ -20,6 +21,8 @@ export default async function* tally(source: AsyncIterable<TestEvent>): AsyncGen
   for await (const event of source) {
     if (event.type !== "test:pass" && event.type !== "test:fail") continue;
     if (event.data.details.type === "suite" && event.type === "test:pass") continue;
+    // A file without a test is reported as a test of the file's name.
+    if (event.data.file !== undefined && resolve(event.data.name) === event.data.file) continue;
     if (event.data.skip !== undefined || event.data.todo !== undefined) unproven += 1;
     else if (event.type === "test:pass") passed += 1;
     else failed += 1;

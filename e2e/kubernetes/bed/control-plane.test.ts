@@ -15,6 +15,7 @@ import { ApiClient } from "../api-client.ts";
 import { administrator } from "../cluster.ts";
 import { startCluster } from "../control-plane.ts";
 import type { ControlPlane } from "../control-plane.ts";
+import { isAlive, until } from "./process-state.ts";
 
 function refuses(port: number): Promise<boolean> {
   return new Promise((resolve) => {
@@ -27,19 +28,6 @@ function refuses(port: number): Promise<boolean> {
       resolve(true);
     });
   });
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
-
-async function untilGone(pids: readonly number[]): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (pids.some(isAlive) && Date.now() < deadline) await sleep(20);
 }
 
 describe("a control plane of its own", () => {
@@ -81,7 +69,7 @@ describe("a control plane of its own", () => {
     const watching = cluster.kubectl(["get", "configmaps", "--watch", "--request-timeout=2s"], {
       kubeconfig,
     });
-    while (proxy.connections === 0) await sleep(20);
+    await until(() => proxy.connections > 0);
     await sleep(500);
 
     proxy.freeze();
@@ -124,7 +112,5 @@ test("nothing runs after the process that started a cluster was killed", async (
   assert.ok(pids.length === 3 && pids.every(isAlive));
 
   owner.kill("SIGKILL");
-  await untilGone(pids);
-
-  assert.deepEqual(pids.filter(isAlive), []);
+  await until(() => !pids.some(isAlive));
 });

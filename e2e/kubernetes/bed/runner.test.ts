@@ -17,10 +17,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 
 import { spawnGuarded } from "../../guarded-process.ts";
+import { isAlive, until } from "./process-state.ts";
 
 const e2e = join(import.meta.dirname, "../..");
 const processes = pathToFileURL(join(e2e, "guarded-process.ts")).href;
@@ -44,7 +44,6 @@ test('starts a server', async () => {
 
 interface Run {
   readonly directory: string;
-  readonly pid: number;
   readonly kill: (signal: NodeJS.Signals) => void;
   /** How it ended, what it printed, and the folder it kept, if any. */
   readonly ended: Promise<{ readonly code: number | null; readonly output: string }>;
@@ -75,7 +74,6 @@ function run(t: TestContext, files: Readonly<Record<string, string>>, words: rea
   child.stderr?.on("data", (data: Buffer) => (output += String(data)));
   return {
     directory,
-    pid: child.pid ?? -1,
     kill: (signal) => child.kill(signal),
     ended: new Promise((resolve) =>
       child.once("close", (code) => {
@@ -83,22 +81,6 @@ function run(t: TestContext, files: Readonly<Record<string, string>>, words: rea
       }),
     ),
   };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 15_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error("waited for 15 s in vain");
-    await sleep(20);
-  }
 }
 
 test("suites of one bed are added up, each gets the bed's environment, and the bed is closed", async (t) => {
