@@ -76,6 +76,8 @@ export interface ClusterFacts {
 export class Cluster {
   readonly directory: string;
   readonly server: string;
+  /** The certificate of the authority that signed the API server's, PEM. */
+  readonly authority: string;
   /** The API as the administrator. */
   readonly admin: ApiClient;
   protected readonly assets: string;
@@ -87,10 +89,8 @@ export class Cluster {
     this.directory = facts.directory;
     this.server = facts.server;
     this.assets = facts.assets;
-    this.#authority = new CertificateAuthority({
-      certificate: readFileSync(join(facts.directory, "pki/ca.crt"), "utf8"),
-      key: readFileSync(join(facts.directory, "pki/ca.key"), "utf8"),
-    });
+    this.#authority = new CertificateAuthority(join(facts.directory, "pki"));
+    this.authority = this.#authority.certificate;
     this.admin = this.#remember(
       new ApiClient({
         server: facts.server,
@@ -101,11 +101,6 @@ export class Cluster {
         },
       }),
     );
-  }
-
-  /** The certificate of the authority that signed the API server's, PEM. */
-  get authority(): string {
-    return this.#authority.credential.certificate;
   }
 
   /** The path of one of the bed's programs. */
@@ -210,7 +205,7 @@ export class Cluster {
   /** What a process shows that listens on the cluster IP of this Service. */
   serviceCertificate(namespace: string, service: string): Promise<Credential> {
     const name = `${service}.${namespace}.svc`;
-    return this.#authority.issueServer(name, [{ type: "dns", value: name }]);
+    return this.#authority.issueServer(name, [`DNS:${name}`]);
   }
 
   /** Runs kubectl; throws what it printed unless it succeeded or failure is allowed. */
