@@ -65,6 +65,9 @@ export class ConditionNotMet extends Error {
   override readonly name = "ConditionNotMet";
 }
 
+/** What the control plane's programs write although nothing is the matter. */
+const routine = /^I\d{4} |^raft|Skipping API|^\S+ \S+ I \|/u;
+
 export interface ClusterFacts {
   readonly directory: string;
   readonly assets: string;
@@ -300,14 +303,15 @@ export class Cluster {
   }
 
   /** The last words of each of the control plane's programs, without their routine remarks. */
-  logs(lines = 12): string {
+  logs(lines = 8): string {
     const folder = join(this.directory, "logs");
     if (!existsSync(folder)) return `(no logs in ${folder})`;
     return readdirSync(folder)
+      .filter((file) => file.endsWith(".log"))
       .map((file) => {
         const remarkable = tail(join(folder, file), 400)
           .split("\n")
-          .filter((line) => line !== "" && !/^I\d{4} /u.test(line));
+          .filter((line) => line !== "" && !routine.test(line));
         return [`--- ${join(folder, file)}`, ...remarkable.slice(-lines)].join("\n");
       })
       .join("\n");
