@@ -70,7 +70,7 @@ export class ControlPlane extends Cluster {
     await this.#processes.stopApiServer();
   }
 
-  /** Starts it again, on the same port and the same etcd. */
+  /** Starts it again, on the same port and the same etcd; does nothing when it runs. */
   async startApiServer(): Promise<void> {
     await this.#processes.startApiServer();
   }
@@ -126,6 +126,7 @@ class Processes {
   }
 
   async startApiServer(): Promise<void> {
+    if (this.#apiServer !== undefined && this.#apiServer.exit === undefined) return;
     const [etcd, , port] = this.#ports;
     const pki = join(this.facts.directory, "pki");
     this.#apiServer = this.#spawn("kube-apiserver", [

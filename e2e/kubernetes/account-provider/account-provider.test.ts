@@ -136,6 +136,8 @@ test("told to serve a secret outside its Role, it says that it is refused and pu
 test("it serves the last good secret while the API server is away, and catches up afterwards", async (t) => {
   const { namespace, provider } = await install(t);
 
+  // The other tests need it, too, whatever happens here.
+  t.after(() => cluster.startApiServer());
   await cluster.stopApiServer();
   await provider.untilReadiness(/stale/u, afterOutage);
   assert.equal(await provider.password(), "first");
