@@ -3,7 +3,22 @@
  * Add a block per role; keep it in alphabetical order.
  * @module
  */
-export type LogEvent = ServiceEvent;
+export type LogEvent = KubernetesEvent | ServiceEvent;
+
+/** Reading Kubernetes objects, from a cluster or from a folder of manifests. */
+type KubernetesEvent =
+  | "kubernetes.credential-stale"
+  | "kubernetes.listener-failed"
+  | "kubernetes.object-accepted"
+  | "kubernetes.object-refused"
+  | "kubernetes.relist"
+  | "kubernetes.stale"
+  | "kubernetes.synced"
+  | "kubernetes.tls-unverified"
+  | "kubernetes.watch-restarted"
+  | "manifests.fault"
+  | "manifests.fault-cleared"
+  | "manifests.notifications-unavailable";
 
 /** Life of any service. */
 type ServiceEvent =
