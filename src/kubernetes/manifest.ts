@@ -53,7 +53,8 @@ export function parseManifest(bytes: Uint8Array): ParsedManifest {
     if (thrown instanceof ManifestProblem) return { ok: false, problem: thrown.message };
     // The library recurses: brackets by the ten thousand end the stack before our own depth check sees a tree.
     if (thrown instanceof RangeError) return { ok: false, problem: "it is nested too deeply" };
-    throw thrown;
+    const name = thrown instanceof Error ? thrown.name : typeof thrown;
+    return { ok: false, problem: `it cannot be parsed (${name})` };
   }
 }
 
@@ -66,11 +67,24 @@ function decode(bytes: Uint8Array): string {
   }
   // A file is empty for a moment while an editor or a script rewrites it in place; that must not look like a deletion.
   if (text.trim() === "") throw new ManifestProblem("it is empty; delete the file to take its objects away");
-  // Openings by the hundred with no end between them: the library takes seconds to find out what this sees at once.
-  if (/(?:[[{][^[\]{}\n]{0,80}\n?[ \t]*){101}|(?:[-?:][ \t]+){101}/.test(text)) {
+  // What the library takes seconds to find out, a look at the text sees at once.
+  if (unclosedRun(text) > limits.depth || /(?:[-?:][ \t]+){101}/.test(text)) {
     throw new ManifestProblem("it is nested too deeply");
   }
+  if ((text.match(/^---/gm)?.length ?? 0) > limits.documents) {
+    throw new ManifestProblem(`it has more than ${limits.documents} documents`);
+  }
   return text;
+}
+
+/** The most opening brackets that follow each other with no closing one between them. */
+function unclosedRun(text: string): number {
+  let [longest, run] = [0, 0];
+  for (const [bracket] of text.matchAll(/[[{\]}]/g)) {
+    run = bracket === "[" || bracket === "{" ? run + 1 : 0;
+    longest = Math.max(longest, run);
+  }
+  return longest;
 }
 
 function objectsOf(text: string): readonly KubernetesObject[] {
@@ -82,8 +96,6 @@ function objectsOf(text: string): readonly KubernetesObject[] {
     logLevel: "silent",
   });
   if (!Array.isArray(documents)) return [];
-  if (documents.length > limits.documents)
-    throw new ManifestProblem(`it has more than ${limits.documents} documents`);
   const objects: KubernetesObject[] = [];
   const seen = new Set<string>();
   for (const [index, document] of documents.entries()) {
@@ -143,7 +155,8 @@ function checkTree(root: ParsedNode, text: string, where: string): void {
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const { node, depth } = next;
     if (depth > limits.depth) throw new ManifestProblem("it is nested too deeply");
-    if (node.tag !== undefined && !node.tag.startsWith("tag:yaml.org,2002:")) refuse(node, "it uses a YAML tag");
+    if (node.tag !== undefined && !node.tag.startsWith("tag:yaml.org,2002:"))
+      refuse(node, "it uses a YAML tag");
     if (isSeq(node)) {
       for (const item of node.items) pending.push({ node: item as ParsedNode, depth: depth + 1 });
     } else if (isMap(node)) {
@@ -222,7 +235,9 @@ function objectOf(root: Plain, apiVersion: string, kind: string, where: string):
   const metadata = mapOf(root["metadata"], `${where}metadata is missing`);
   const { name, namespace } = metadata;
   if (typeof name !== "string" || name.length > 253 || !subdomain.test(name)) {
-    throw new ManifestProblem(`${where}metadata.name is missing or not a DNS subdomain of at most 253 characters`);
+    throw new ManifestProblem(
+      `${where}metadata.name is missing or not a DNS subdomain of at most 253 characters`,
+    );
   }
   if (
     namespace !== undefined &&
@@ -250,7 +265,9 @@ function metadataOf(metadata: Plain, where: string): KubernetesObject["metadata"
     ...rest,
     name: name as string,
     ...(typeof namespace === "string" ? { namespace } : {}),
-    ...(labels === undefined || labels === null ? {} : { labels: textMap(labels, `${where}metadata.labels`) }),
+    ...(labels === undefined || labels === null
+      ? {}
+      : { labels: textMap(labels, `${where}metadata.labels`) }),
     ...(annotations === undefined || annotations === null
       ? {}
       : { annotations: textMap(annotations, `${where}metadata.annotations`) }),
