@@ -245,7 +245,7 @@ class HttpClusterClient implements ClusterClient {
       case "none":
         return { headers: {} };
       case "token":
-        return bearer(await this.#material(credential.token));
+        return this.#bearer(await this.#material(credential.token));
       case "basic": {
         const pair = Buffer.from(`${credential.username}:${credential.password.reveal()}`, "utf8");
         return { headers: { Authorization: `Basic ${pair.toString("base64")}` } };
@@ -260,7 +260,7 @@ class HttpClusterClient implements ClusterClient {
       case "exec": {
         const got = await this.#execCredential(credential.command);
         return {
-          headers: got.token === undefined ? {} : bearer(got.token).headers,
+          headers: got.token === undefined ? {} : this.#bearer(got.token).headers,
           ...(got.certificate === undefined || got.key === undefined
             ? {}
             : { cert: got.certificate.reveal(), key: got.key.reveal() }),
@@ -328,6 +328,14 @@ class HttpClusterClient implements ClusterClient {
     return outcome.credential;
   }
 
+  #bearer(token: Secret): Identity {
+    // Node would refuse a line break in a header with an error of its own; this one says where to look.
+    if (!/^[\x21-\x7e]+$/.test(token.reveal())) {
+      throw this.#noCredential("the token holds characters that no token has");
+    }
+    return { headers: { Authorization: `Bearer ${token.reveal()}` } };
+  }
+
   #noCredential(detail: string, cause?: unknown): SallyportError {
     return new SallyportError(
       "E_CLUSTER_CREDENTIAL",
@@ -335,10 +343,6 @@ class HttpClusterClient implements ClusterClient {
       { cause },
     );
   }
-}
-
-function bearer(token: Secret): Identity {
-  return { headers: { Authorization: `Bearer ${token.reveal()}` } };
 }
 
 function abortReason(signal: AbortSignal | undefined): Error {
