@@ -427,9 +427,7 @@ export class FakeApiServer {
   #in(collection: Collection, field?: string): readonly Stored[] {
     return [...this.#objects.values()]
       .filter((stored) => fits(collection, stored, field))
-      .sort((a, b) =>
-        `${a.namespace ?? ""}/${a.name}` < `${b.namespace ?? ""}/${b.name}` ? -1 : 1,
-      );
+      .sort((a, b) => (`${a.namespace ?? ""}/${a.name}` < `${b.namespace ?? ""}/${b.name}` ? -1 : 1));
   }
 }
 
@@ -455,8 +453,7 @@ function fits(collection: Collection, { kind, name, namespace }: Stored, field: 
   );
 }
 
-const pathForm =
-  /^(\/api\/[^/]+|\/apis\/[^/]+\/[^/]+)(?:\/namespaces\/([^/]+))?\/([^/]+)(?:\/([^/]+))?$/;
+const pathForm = /^(\/api\/[^/]+|\/apis\/[^/]+\/[^/]+)(?:\/namespaces\/([^/]+))?\/([^/]+)(?:\/([^/]+))?$/;
 
 function collectionOf(path: string): Collection | undefined {
   const match = pathForm.exec(path);
