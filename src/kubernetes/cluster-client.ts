@@ -87,6 +87,7 @@ export function createClusterClient(
       const send = secure ? httpsRequest : httpRequest;
       const sent = send(url, options, (response) => {
         cancel();
+        if (response.statusCode === 401) config.credentialsRefused?.();
         resolve(response);
       });
       const cancel = clock.after(timeoutMs, () =>

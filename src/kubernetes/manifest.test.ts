@@ -164,7 +164,7 @@ describe("a manifest", () => {
         if (!read.ok) return read.problem.length > 0 && read.problem.length < 300;
         return read.objects.every((object) => Object.isFrozen(object) && object.metadata.name !== "");
       }),
-      { numRuns: 1_000 },
+      { numRuns: 300 },
     );
   });
 
