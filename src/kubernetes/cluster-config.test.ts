@@ -3,6 +3,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { describe, test, type TestContext } from "node:test";
+import { configMapKind } from "../../test/contracts/resource-source-contract.ts";
 import { startFakeApiServer } from "../../test/fakes/fake-api-server.ts";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { SallyportError } from "../errors.ts";
@@ -11,7 +12,6 @@ import { createAuthority } from "../pki/authority.ts";
 import { createClusterClient } from "./cluster-client.ts";
 import { loadClusterConfig, type ClusterConfig } from "./cluster-config.ts";
 import { createClusterSource } from "./cluster-source.ts";
-import { configMapKind } from "./kinds.ts";
 
 const pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
@@ -376,7 +376,7 @@ describe("TLS to the API server", () => {
     const issue = async (usage: "server" | "client") =>
       await authority.issue({
         commonName: usage,
-        usages: [usage === "server" ? "serverAuth" : "clientAuth"],
+        usage,
         dnsNames: usage === "server" ? ["localhost"] : [],
         keyType: "ec-p256",
         lifetimeMs: 600_000,

@@ -238,7 +238,7 @@ async function readKubeconfig(path: string, mayBeAbsent: boolean): Promise<Kubec
   }
   let value: unknown;
   try {
-    value = parse(contents, { logLevel: "silent", maxAliasCount: 100, prettyErrors: false });
+    value = parse(contents, { logLevel: "error", maxAliasCount: 100, prettyErrors: false });
   } catch (error) {
     throw faulty(where, "it is no YAML", error);
   }

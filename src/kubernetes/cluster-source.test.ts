@@ -4,7 +4,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eventually } from "../../test/contracts/eventually.ts";
-import { configMap, resourceSourceContract } from "../../test/contracts/resource-source-contract.ts";
+import {
+  configMap,
+  configMapKind,
+  resourceSourceContract,
+} from "../../test/contracts/resource-source-contract.ts";
 import {
   startFakeApiServer,
   type FakeApiServer,
@@ -18,7 +22,7 @@ import { createClusterClient } from "./cluster-client.ts";
 import type { ClusterConfig } from "./cluster-config.ts";
 import { loadClusterConfig } from "./cluster-config.ts";
 import { createClusterSource, type ClusterSourceOptions } from "./cluster-source.ts";
-import { configMapKind, gmsaCredentialSpecKind, secretKind, type ResourceKind } from "./kinds.ts";
+import { gmsaCredentialSpecKind, secretKind, type ResourceKind } from "./kinds.ts";
 import type { ResourceCache, ResourceSource } from "./resource-source.ts";
 
 function configFor(server: FakeApiServer): ClusterConfig {

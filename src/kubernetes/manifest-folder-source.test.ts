@@ -16,10 +16,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test, type TestContext } from "node:test";
 import { eventually } from "../../test/contracts/eventually.ts";
-import { resourceSourceContract } from "../../test/contracts/resource-source-contract.ts";
+import { configMapKind, resourceSourceContract } from "../../test/contracts/resource-source-contract.ts";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { silentLog } from "../observe/log.ts";
-import { apiVersionOf, configMapKind, type ResourceKind } from "./kinds.ts";
+import { apiVersionOf, type ResourceKind } from "./kinds.ts";
 import { createManifestFolderSource, type ManifestFolderOptions } from "./manifest-folder-source.ts";
 import type { KubernetesObject, ResourceCache, ResourceSource } from "./resource-source.ts";
 

@@ -5,12 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { describe, test, type TestContext } from "node:test";
-import {
-  configMapKind,
-  gmsaCredentialSpecKind,
-  secretKind,
-  type ResourceKind,
-} from "../../src/kubernetes/kinds.ts";
+import { gmsaCredentialSpecKind, secretKind, type ResourceKind } from "../../src/kubernetes/kinds.ts";
 import type {
   KubernetesObject,
   ParsedResource,
@@ -34,6 +29,15 @@ export interface SourceWorld {
   /** Removes the world; the source is closed already. */
   dispose(): Promise<void>;
 }
+
+/** A kind with a namespace whose contents mean nothing here. */
+export const configMapKind: ResourceKind = {
+  group: "",
+  version: "v1",
+  plural: "configmaps",
+  kind: "ConfigMap",
+  namespaced: true,
+};
 
 export interface WorldObject {
   readonly metadata: { readonly name: string; readonly namespace?: string };
