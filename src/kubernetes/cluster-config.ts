@@ -333,7 +333,7 @@ function execCredentials(
       execFn: (command: string, args: readonly string[], options: object) =>
         spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"], timeout: execTimeoutMs }),
     });
-    return auth as never;
+    return auth;
   };
   let plugin: ReturnType<typeof open> | undefined;
   return {

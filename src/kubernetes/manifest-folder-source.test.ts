@@ -122,7 +122,7 @@ describe("manifest folder: files that cannot be read", () => {
       },
       /52428800 bytes/,
     ],
-    ["a FIFO", (path) => execFileSync("mkfifo", [path]), /not a regular file/],
+    ["a FIFO", (path) => execFileSync("sh", ["-c", `mkfifo "$0"`, path]), /not a regular file/],
     ["a folder", (path) => mkdir(path), /regular file|EISDIR/],
     ["a link to itself", (path) => symlink(path, path), /ELOOP/],
     ["a dangling link", (path) => symlink("nowhere", path), /leads nowhere/],
