@@ -1,3 +1,7 @@
+/**
+ * Kubeconfigs, service accounts, rotating credentials, exec plugins and TLS.
+ * @module
+ */
 import assert from "node:assert/strict";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

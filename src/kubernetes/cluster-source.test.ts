@@ -1,3 +1,7 @@
+/**
+ * The cluster source against an API server's ways of failing: the contract, then every fault, silence, waits and size.
+ * @module
+ */
 import assert from "node:assert/strict";
 import { describe, test, type TestContext } from "node:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

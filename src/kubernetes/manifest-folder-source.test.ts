@@ -1,3 +1,7 @@
+/**
+ * The manifest folder: the contract, then files that cannot be read and every way of changing one.
+ * @module
+ */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import {

@@ -1,3 +1,7 @@
+/**
+ * What a manifest may hold, what is refused, and that no refusal quotes a secret.
+ * @module
+ */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as fc from "fast-check";
