@@ -14,6 +14,7 @@ export function watchShutdownSignals(): ShutdownSignals {
   const controller = new AbortController();
   const onSignal = (name: NodeJS.Signals): void => {
     if (controller.signal.aborted) process.exit(name === "SIGINT" ? 130 : 143);
+    clearInterval(alive);
     controller.abort();
   };
   // A service lives until it is told to stop, also while all that it waits for is a timer.
