@@ -1,433 +1,540 @@
 /**
- * A {@link ResourceSource} over a cluster: one list-then-watch loop per cache.
- *
- * The loop has one rule: whatever goes wrong, read everything again, after a wait that grows. Nothing ends it but
- * `close`. A watch that a proxy no longer forwards looks like a quiet one, so no watch is trusted for long: the server
- * is asked to end each after `watchSeconds`, and one that is still open a little later is cut and opened again from
- * where it was.
+ * Kubernetes objects from an API server, by our own list-then-watch loop (Kubernetes docs, "Efficient detection of
+ * changes"). Whatever goes wrong ends in another list, after a growing wait; a watch that has gone silent is noticed by
+ * the bookmarks that do not come.
  * @module
  */
-import { setMaxListeners } from "node:events";
-import { delay } from "../clock.ts";
-import { reasonOf, SallyportError } from "../errors.ts";
-import type { RelistReason, WatchRestartReason } from "../observe/kubernetes-metrics.ts";
-import type { ClusterClient, ClusterRequest, ClusterResponse } from "./client.ts";
-import type { ResourceKind } from "./kinds.ts";
-import { resourceNameOf } from "./kinds.ts";
-import { LiveCache, parseWith, subjectOf } from "./live-cache.ts";
-import type { SourceDeps } from "./live-cache.ts";
+import type { IncomingMessage } from "node:http";
+import { delay, type Clock } from "../clock.ts";
+import { reasonOf } from "../errors.ts";
+import type { RelistReason } from "../observe/kubernetes-metrics.ts";
+import { AnswerTooLong, type ClusterAnswer, type ClusterClient } from "./cluster-client.ts";
+import { deepFreeze } from "./deep-freeze.ts";
+import { apiVersionOf, resourceNameOf, type ResourceKind } from "./kinds.ts";
+import { LiveCache, parseWith, subjectOf, type SourceDeps } from "./live-cache.ts";
 import type {
   KubernetesObject,
   NamedSelector,
-  ResourceCache,
   ResourceLookup,
   ResourceSelector,
   ResourceSource,
 } from "./resource-source.ts";
-import {
-  checkObject,
-  fieldsOf,
-  LineReader,
-  parseWatchEvent,
-  ProtocolError,
-  statusDetail,
-} from "./watch-stream.ts";
 
 export interface ClusterSourceOptions {
-  /** Seconds after which the API server is asked to end a watch; 45. It sends a bookmark before it does. */
+  /** How long the API server is asked to keep one watch open, seconds. */
   readonly watchSeconds?: number;
-  /** Seconds that a watch may be silent or late in ending before it is cut; 10 beyond `watchSeconds`. */
-  readonly graceSeconds?: number;
-  /** Objects a page of a list; 100. */
-  readonly pageSize?: number;
-  /** Objects above which a list is refused, so that a wrong selector cannot fill the memory; 50,000. */
-  readonly maxObjects?: number;
-  /** First and longest wait after a failure, milliseconds; 500 and 30,000. */
-  readonly backoff?: { readonly first: number; readonly longest: number };
-}
-
-interface ClusterSourceDeps extends SourceDeps {
-  readonly client: ClusterClient;
-  /** In [0, 1): spreads the retries of many processes; `Math.random`. */
+  /**
+   * How long a watch may say nothing before it is taken for dead, milliseconds. API servers send a bookmark about once
+   * a minute; every bookmark says that the watch lives.
+   */
+  readonly silenceMs?: number;
+  /** First and longest wait between attempts, milliseconds. */
+  readonly firstRetryMs?: number;
+  readonly longestRetryMs?: number;
+  /** Between 0 and 1; spreads the attempts of many clients. */
   readonly random?: () => number;
 }
 
-/** The source closes its client when it is closed. */
+const defaults = {
+  watchSeconds: 290,
+  silenceMs: 75_000,
+  firstRetryMs: 200,
+  longestRetryMs: 20_000,
+  random: Math.random,
+} as const;
+
+/** Objects asked for at once; fewer when they turn out to be large. */
+const largestPage = 500;
+/** The longest wait that a server may ask for with Retry-After, milliseconds. */
+const longestRetryAfterMs = 60_000;
+/** A watch that ends sooner than this is followed by a wait, milliseconds. */
+const shortestWatchMs = 1_000;
+const longestLine = 4 * 1024 * 1024;
+
 export function createClusterSource(
-  deps: ClusterSourceDeps,
+  client: ClusterClient,
+  deps: SourceDeps,
   options: ClusterSourceOptions = {},
 ): ResourceSource {
-  return new ClusterSource(deps, {
-    watchSeconds: 45,
-    graceSeconds: 10,
-    pageSize: 100,
-    maxObjects: 50_000,
-    backoff: { first: 500, longest: 30_000 },
-    ...options,
-  });
-}
-
-class ClusterSource implements ResourceSource {
-  readonly #deps: ClusterSourceDeps;
-  readonly #options: Required<ClusterSourceOptions>;
-  readonly #caches = new Set<LiveCache<never>>();
-  #closed = false;
-
-  constructor(deps: ClusterSourceDeps, options: Required<ClusterSourceOptions>) {
-    this.#deps = deps;
-    this.#options = options;
-  }
-
-  watch<T = KubernetesObject>(selector: ResourceSelector<T>): ResourceCache<T> {
-    const ending = new AbortController();
-    setMaxListeners(0, ending.signal);
-    const cache: LiveCache<T> = new LiveCache<T>(selector, this.#deps, async () => {
-      this.#caches.delete(cache as unknown as LiveCache<never>);
-      ending.abort(new Error("closed"));
-      await running;
-    });
-    this.#caches.add(cache as unknown as LiveCache<never>);
-    const running = this.#closed
-      ? Promise.resolve()
-      : new WatchLoop(this.#deps, this.#options, selector, cache, ending.signal).run();
-    return cache;
-  }
-
-  async get<T = KubernetesObject>(
-    selector: NamedSelector<T>,
-    signal?: AbortSignal,
-  ): Promise<ResourceLookup<T>> {
-    signal?.throwIfAborted();
-    const namespace = selector.kind.namespaced ? (selector.namespace ?? "default") : undefined;
-    try {
-      const response = await this.#deps.client.request({
-        method: "GET",
-        path: `${pathOf(selector.kind, namespace)}/${encodeURIComponent(selector.name)}`,
-        ...(signal === undefined ? {} : { signal }),
+  const settings = { ...defaults, ...options };
+  const follows = new Set<LiveCache<unknown>>();
+  return {
+    watch<T>(selector: ResourceSelector<T>): LiveCache<T> {
+      const ending = new AbortController();
+      let done: Promise<void> = Promise.resolve();
+      const cache: LiveCache<T> = new LiveCache(selector, deps, async () => {
+        follows.delete(cache as LiveCache<unknown>);
+        ending.abort(new Error("closed"));
+        await done;
       });
-      if (response.status !== 200) return await refusedLookup(response, selector, namespace);
-      const object = checkObject(await response.json(), selector.kind);
-      if (object.metadata.name !== selector.name || object.metadata.namespace !== namespace) {
-        return { found: false, reason: "unavailable", detail: "The API server answered another object." };
-      }
-      const parsed = parseWith(selector, object);
-      if (parsed.ok) return { found: true, object: parsed.value };
-      return { found: false, reason: "invalid", detail: `${subjectOf(object)}: ${parsed.problem}.` };
-    } catch (thrown) {
-      signal?.throwIfAborted();
-      return { found: false, reason: "unavailable", detail: sentence(reasonOf(thrown)) };
-    }
-  }
-
-  describe(): string {
-    return this.#deps.client.describe();
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    await Promise.all([...this.#caches].map((cache) => cache.close()));
-    this.#deps.client.close();
-  }
+      follows.add(cache as LiveCache<unknown>);
+      done = new Follower(client, cache as LiveCache<unknown>, selector, deps, settings, ending.signal).run();
+      return cache;
+    },
+    async get<T>(selector: NamedSelector<T>, signal?: AbortSignal): Promise<ResourceLookup<T>> {
+      return await lookUp(client, selector, signal);
+    },
+    describe: () => `the cluster at ${client.config.describe()}`,
+    async close() {
+      await Promise.all([...follows].map((cache) => cache.close()));
+      client.close();
+    },
+  };
 }
 
-/** Why the loop has to read everything again. */
-type WatchEnd =
-  | { readonly type: "relist"; readonly reason: Exclude<RelistReason, "first">; readonly detail: string }
-  | { readonly type: "resume"; readonly reason: WatchRestartReason };
+/** Path of a kind's collection, or of one namespace's part of it. */
+export function collectionPath(kind: ResourceKind, namespace: string | undefined): string {
+  const root = kind.group === "" ? `/api/${kind.version}` : `/apis/${kind.group}/${kind.version}`;
+  const place =
+    kind.namespaced && namespace !== undefined ? `/namespaces/${encodeURIComponent(namespace)}` : "";
+  return `${root}${place}/${kind.plural}`;
+}
 
-const versionGone: WatchEnd = { type: "relist", reason: "expired", detail: "the watched version is gone" };
+/** Something to be told to the operator and answered by another list. */
+class Interrupted extends Error {
+  readonly relist: RelistReason;
+  /** The wait that the server asked for, milliseconds. */
+  readonly retryAfterMs: number;
 
-class Refused extends Error {
-  readonly retryAfter: number | undefined;
-
-  constructor(message: string, retryAfter: number | undefined) {
+  constructor(relist: RelistReason, message: string, retryAfterMs = 0) {
     super(message);
-    this.retryAfter = retryAfter;
+    this.relist = relist;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 
-class WatchLoop<T> {
-  readonly #deps: ClusterSourceDeps;
-  readonly #options: Required<ClusterSourceOptions>;
-  readonly #selector: ResourceSelector<T>;
-  readonly #cache: LiveCache<T>;
+type Settings = Required<ClusterSourceOptions>;
+
+class Follower {
+  readonly #client: ClusterClient;
+  readonly #cache: LiveCache<unknown>;
+  readonly #selector: ResourceSelector<unknown>;
+  readonly #deps: SourceDeps;
+  readonly #settings: Settings;
   readonly #signal: AbortSignal;
+  readonly #path: string;
   readonly #resource: string;
-  /** Failures in a row, what the wait grows with. */
+  /** Failures since a watch last did its work: what the wait before the next attempt grows with. */
   #failures = 0;
-  /** Where the watch is: opaque, only ever sent back. */
-  #resourceVersion = "";
+  /** Objects asked for at once; `undefined`: all, after the pages of a list expired under way. */
+  #page: number | undefined = largestPage;
 
   constructor(
-    deps: ClusterSourceDeps,
-    options: Required<ClusterSourceOptions>,
-    selector: ResourceSelector<T>,
-    cache: LiveCache<T>,
+    client: ClusterClient,
+    cache: LiveCache<unknown>,
+    selector: ResourceSelector<unknown>,
+    deps: SourceDeps,
+    settings: Settings,
     signal: AbortSignal,
   ) {
-    this.#deps = deps;
-    this.#options = options;
-    this.#selector = selector;
+    this.#client = client;
     this.#cache = cache;
+    this.#selector = selector;
+    this.#deps = deps;
+    this.#settings = settings;
     this.#signal = signal;
+    this.#path = collectionPath(selector.kind, selector.namespace);
     this.#resource = resourceNameOf(selector.kind);
   }
 
-  /** Resolves when the cache is closed, and not before. */
   async run(): Promise<void> {
-    // In a later turn, so that `watch` has returned before anything happens to its cache.
-    await Promise.resolve();
     let reason: RelistReason = "first";
     while (!this.#signal.aborted) {
       try {
         this.#deps.metrics?.relisted(this.#resource, reason);
-        await this.#list();
-        const end = await this.#watchUntilLost();
-        reason = end.reason;
-        this.#deps.log.info("kubernetes.relist", { resource: this.#resource, reason, detail: end.detail });
-        // Expired versions are ordinary once; again and again they must not become a storm of lists.
-        if (reason !== "expired" || this.#failures > 0) await this.#wait(undefined);
-        else this.#failures++;
-      } catch (thrown) {
+        let version = await this.#list();
+        reason = "first";
+        while (!this.#signal.aborted) version = await this.#watchForAWhile(version);
+      } catch (error) {
         if (this.#signal.aborted) return;
-        reason = thrown instanceof ProtocolError ? "protocol" : "failed";
-        this.#cache.lose(sentence(reasonOf(thrown)));
-        await this.#wait(thrown instanceof Refused ? thrown.retryAfter : undefined);
+        const before = reason;
+        reason = error instanceof Interrupted ? error.relist : "failed";
+        const asked = error instanceof Interrupted ? error.retryAfterMs : 0;
+        const wait = Math.max(this.#backoff(this.#failures++), asked);
+        this.#deps.log.debug("kubernetes.relist", {
+          resource: this.#resource,
+          reason: reasonOf(error),
+          waitMs: wait,
+        });
+        // A version that expired is the API server's ordinary way to ask for a list: nothing is lost,
+        // unless that list expires as well.
+        if (reason !== "expired" || before === "expired") this.#cache.lose(sentence(reasonOf(error)));
+        await this.#pause(wait);
       }
     }
+  }
+
+  /** One watch. A server that ends every watch at once is not asked in a circle. */
+  async #watchForAWhile(from: string): Promise<string> {
+    const began = this.#deps.clock.now();
+    const version = await this.#watch(from, began);
+    if (this.#deps.clock.now() - began < shortestWatchMs && version === from) {
+      await this.#pause(this.#backoff(this.#failures++));
+    }
+    return version;
+  }
+
+  async #pause(milliseconds: number): Promise<void> {
+    await delay(this.#deps.clock, milliseconds, this.#signal).catch(() => undefined);
+  }
+
+  /** Doubles with each failure; half of it is left to chance. */
+  #backoff(failures: number): number {
+    const { firstRetryMs, longestRetryMs, random } = this.#settings;
+    const full = Math.min(firstRetryMs * 2 ** Math.min(failures, 20), longestRetryMs);
+    return Math.round(full / 2 + (full / 2) * random());
+  }
+
+  #query(more: Readonly<Record<string, string>>): Record<string, string> {
+    const { name } = this.#selector;
+    return { ...(name === undefined ? {} : { fieldSelector: `metadata.name=${name}` }), ...more };
+  }
+
+  /** Reads the whole collection, page by page. @returns its resourceVersion, where a watch begins. */
+  async #list(): Promise<string> {
+    const objects: KubernetesObject[] = [];
+    let version = "";
+    let next: string | undefined;
+    do {
+      const answer = await this.#listPage(next);
+      if (answer.status === 410) {
+        // Slower than the server forgets: the next list is one piece.
+        if (next !== undefined) this.#page = undefined;
+        throw new Interrupted("expired", "the list expired while it was read");
+      }
+      if (answer.status !== 200) throw refusal("list", this.#selector, answer);
+      const list = parseList(answer, this.#selector.kind);
+      for (const item of list.items) objects.push(item);
+      version = list.resourceVersion;
+      next = list.next;
+    } while (next !== undefined);
+    this.#page = largestPage;
+    this.#cache.replace(objects);
+    this.#cache.confirm();
+    return version;
+  }
+
+  async #listPage(next: string | undefined): Promise<ClusterAnswer> {
+    const page = this.#page;
+    try {
+      return await this.#client.request({
+        path: this.#path,
+        query: this.#query({
+          ...(page === undefined ? {} : { limit: String(page) }),
+          ...(next === undefined ? {} : { continue: next }),
+        }),
+        signal: this.#signal,
+        ownConnection: true,
+      });
+    } catch (error) {
+      if (error instanceof AnswerTooLong) this.#page = Math.max(1, Math.floor((page ?? largestPage) / 8));
+      throw error;
+    }
+  }
+
+  /** Follows changes until the API server ends the watch in good order. @returns where the next one begins. */
+  async #watch(from: string, began: number): Promise<string> {
+    const { watchSeconds, silenceMs } = this.#settings;
+    // Spread, so that the watches of many clients do not end together.
+    const seconds = Math.round(watchSeconds * (0.8 + 0.2 * this.#settings.random()));
+    const { status, headers, body } = await this.#client.stream({
+      path: this.#path,
+      query: this.#query({
+        watch: "true",
+        allowWatchBookmarks: "true",
+        resourceVersion: from,
+        timeoutSeconds: String(seconds),
+      }),
+      signal: this.#signal,
+      timeoutMs: silenceMs,
+      ownConnection: true,
+    });
+    if (status !== 200) {
+      body.destroy();
+      if (status === 410) throw new Interrupted("expired", "the version to watch from has expired");
+      throw refusal("watch", this.#selector, { status, headers });
+    }
+    const silence = new Silence(this.#deps.clock, silenceMs, body, () => this.#isAlive());
+    let version = from;
+    try {
+      for await (const line of linesOf(body, () => silence.heard())) {
+        version = this.#take(line) ?? version;
+        this.#failures = 0;
+      }
+    } catch (error) {
+      const silent = silence.broken;
+      this.#deps.metrics?.watchRestarted(this.#resource, silent === undefined ? "failed" : "silent");
+      this.#deps.log.debug("kubernetes.watch-restarted", {
+        resource: this.#resource,
+        reason: silent ?? reasonOf(error),
+      });
+      if (silent !== undefined) throw new Interrupted("failed", silent);
+      throw error;
+    } finally {
+      silence.end();
+      body.destroy();
+      if (this.#deps.clock.now() - began > this.#settings.longestRetryMs) this.#failures = 0;
+    }
+    this.#deps.metrics?.watchRestarted(this.#resource, "ended");
+    return version;
   }
 
   /**
-   * Reads everything, page by page. Without a resourceVersion: the answer is then as new as the store, never older than
-   * what was seen before from another API server. A page that expires on the way starts over through the same path as
-   * any failure.
+   * Is the API server there? Asked on a connection of its own when a watch has been silent: a small question, one object
+   * at the most.
    */
-  async #list(): Promise<void> {
-    const objects: KubernetesObject[] = [];
-    let next: string | undefined;
-    let resourceVersion: unknown;
-    do {
-      const response = await this.#request({
-        ...this.#fieldSelector(),
-        limit: this.#options.pageSize,
-        continue: next,
+  async #isAlive(): Promise<boolean> {
+    try {
+      const answer = await this.#client.request({
+        path: this.#path,
+        query: this.#query({ limit: "1" }),
+        signal: this.#signal,
+        timeoutMs: Math.min(this.#settings.silenceMs, 10_000),
+        ownConnection: true,
       });
-      const page = fieldsOf(await response.json());
-      const metadata = fieldsOf(page["metadata"]);
-      const items = page["items"] ?? [];
-      if (!Array.isArray(items)) throw new ProtocolError("The API server's list holds no items.");
-      for (const item of items as readonly unknown[]) objects.push(checkObject(item, this.#selector.kind));
-      if (objects.length > this.#options.maxObjects) {
-        throw new ProtocolError(`There are more than ${this.#options.maxObjects} ${this.#resource}.`);
-      }
-      resourceVersion = metadata["resourceVersion"];
-      const token = metadata["continue"];
-      next = typeof token === "string" && token !== "" ? token : undefined;
-    } while (next !== undefined);
-    if (typeof resourceVersion !== "string" || resourceVersion === "") {
-      throw new ProtocolError("The API server's list has no resourceVersion.");
-    }
-    this.#resourceVersion = resourceVersion;
-    this.#cache.replace(objects);
-    this.#cache.confirm();
-  }
-
-  /** Watches again and again from where the last watch ended, until only reading everything helps. */
-  async #watchUntilLost(): Promise<Extract<WatchEnd, { readonly type: "relist" }>> {
-    for (;;) {
-      const began = this.#deps.clock.now();
-      const end = await this.#watchOnce();
-      if (end.type === "relist") return end;
-      this.#deps.metrics?.watchRestarted(this.#resource, end.reason);
-      this.#deps.log.debug("kubernetes.watch-restarted", { resource: this.#resource, reason: end.reason });
-      // A server, or something before it, that ends watches at once would otherwise be asked without a pause.
-      if (this.#deps.clock.now() - began < 1_000) await this.#wait(undefined);
-      else this.#failures = 0;
-    }
-  }
-
-  async #watchOnce(): Promise<WatchEnd> {
-    const { watchSeconds, graceSeconds } = this.#options;
-    const response = await this.#request<"expired">(
-      {
-        ...this.#fieldSelector(),
-        watch: true,
-        allowWatchBookmarks: true,
-        resourceVersion: this.#resourceVersion,
-        timeoutSeconds: watchSeconds,
-      },
-      "expired",
-    );
-    if (response === "expired") return versionGone;
-    this.#cache.confirm();
-    let silent = false;
-    const cancel = this.#deps.clock.after((watchSeconds + graceSeconds) * 1_000, () => {
-      silent = true;
-      response.body.destroy();
-    });
-    const lines = new LineReader();
-    try {
-      for await (const chunk of response.body as AsyncIterable<Buffer>) {
-        for (const line of lines.push(chunk)) {
-          const event = parseWatchEvent(line, this.#selector.kind);
-          switch (event.type) {
-            case "expired":
-              return versionGone;
-            case "failed":
-              throw new Error(`The API server ended the watch: ${event.detail}`);
-            case "put":
-              this.#cache.put(event.object);
-              break;
-            case "remove":
-              this.#cache.remove(event.object);
-              break;
-            case "bookmark":
-              break;
-          }
-          this.#resourceVersion = event.resourceVersion;
-        }
-        this.#cache.confirm();
-      }
-    } catch (thrown) {
-      if (this.#signal.aborted) throw thrown;
-      // Cut by us: nothing was lost, the next watch goes on from the last version that arrived.
-      if (silent) return { type: "resume", reason: "silent" };
-      throw thrown;
-    } finally {
-      cancel();
-      response.discard();
-    }
-    if (silent) return { type: "resume", reason: "silent" };
-    if (lines.unfinished) throw new ProtocolError("The watch ended in the middle of an event.");
-    return { type: "resume", reason: "ended" };
-  }
-
-  /** @param onGone what status 410 means to the caller; without it 410 is a refusal as any other. */
-  async #request<G = never>(
-    query: NonNullable<ClusterRequest["query"]>,
-    onGone?: G,
-  ): Promise<ClusterResponse | G> {
-    const { kind, namespace } = this.#selector;
-    const response = await this.#deps.client.request({
-      method: "GET",
-      path: pathOf(kind, kind.namespaced ? namespace : undefined),
-      query,
-      signal: this.#signal,
-    });
-    if (response.status === 200) return response;
-    if (response.status === 410 && onGone !== undefined) {
-      response.discard();
-      return onGone;
-    }
-    const verb = query["watch"] === true ? "watch" : "list";
-    throw new Refused(
-      await refusalOf(response, this.#selector, namespace, verb),
-      retryAfterOf(response.headers["retry-after"]),
-    );
-  }
-
-  #fieldSelector(): { readonly fieldSelector: string | undefined } {
-    const { name } = this.#selector;
-    return { fieldSelector: name === undefined ? undefined : `metadata.name=${name}` };
-  }
-
-  /** Waits half to the whole of a time that doubles with each failure, and never less than the server asks for. */
-  async #wait(atLeast: number | undefined): Promise<void> {
-    const { first, longest } = this.#options.backoff;
-    const full = Math.min(longest, first * 2 ** Math.min(this.#failures, 20));
-    this.#failures++;
-    const random = this.#deps.random ?? Math.random;
-    const wait = Math.max(full / 2 + (full / 2) * random(), Math.min(atLeast ?? 0, longest));
-    try {
-      await delay(this.#deps.clock, wait, this.#signal);
+      return answer.status === 200;
     } catch {
-      // Closed while waiting: the loop sees it.
+      return false;
     }
+  }
+
+  /** @returns the version after this event. */
+  #take(line: string): string | undefined {
+    const event = parseEvent(line);
+    const { object, type } = event;
+    if (type === "ERROR") {
+      const { code, message } = object as { readonly code?: unknown; readonly message?: unknown };
+      if (code === 410) throw new Interrupted("expired", "the watch's version has expired");
+      throw new Interrupted("failed", `the API server ended the watch: ${String(message)}`);
+    }
+    const metadata = (object as { readonly metadata?: { readonly resourceVersion?: unknown } }).metadata;
+    const version = typeof metadata?.resourceVersion === "string" ? metadata.resourceVersion : undefined;
+    if (type !== "BOOKMARK") {
+      const resource = asObject(object, this.#selector.kind);
+      if (type === "DELETED") this.#cache.remove(resource);
+      else if (type === "ADDED" || type === "MODIFIED") this.#cache.put(resource);
+      else throw new Interrupted("protocol", `the API server sent an event of an unknown type`);
+    }
+    this.#cache.confirm();
+    return version;
   }
 }
 
-/** `/api/v1/namespaces/NAMESPACE/secrets`, and the like. */
-function pathOf(kind: ResourceKind, namespace: string | undefined): string {
-  const root = kind.group === "" ? `/api/${kind.version}` : `/apis/${kind.group}/${kind.version}`;
-  const scope = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
-  return `${root}${scope}/${kind.plural}`;
+/**
+ * Notices a watch that has died without a word (a proxy that stopped forwarding, a cable pulled). Silence alone proves
+ * nothing on a quiet collection, and a fresh answer on another connection proves nothing about this one: so after a
+ * silence the watch is renewed, from where it was, whenever the server answers, and given up when it does not.
+ */
+class Silence {
+  readonly #clock: Clock;
+  readonly #limitMs: number;
+  readonly #body: IncomingMessage;
+  readonly #isAlive: () => Promise<boolean>;
+  #cancel: () => void = () => undefined;
+  #ended = false;
+  /** Counts what was heard and asked, so that an answer that comes too late is known. */
+  #turn = 0;
+  broken: string | undefined;
+
+  constructor(clock: Clock, limitMs: number, body: IncomingMessage, isAlive: () => Promise<boolean>) {
+    this.#clock = clock;
+    this.#limitMs = limitMs;
+    this.#body = body;
+    this.#isAlive = isAlive;
+    this.heard();
+  }
+
+  heard(): void {
+    this.#turn++;
+    this.#cancel();
+    if (!this.#ended) this.#cancel = this.#clock.after(this.#limitMs, () => void this.#check());
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#cancel();
+  }
+
+  async #check(): Promise<void> {
+    const asked = ++this.#turn;
+    const alive = await this.#isAlive();
+    // The watch ended or said something meanwhile.
+    if (this.#ended || asked !== this.#turn) return;
+    if (!alive)
+      this.broken = `nothing was heard from the API server for ${Math.round(this.#limitMs / 1000)} s`;
+    // Ended in good order when the server lives: the next watch begins where this one was.
+    this.#body.destroy(alive ? undefined : new Error("silent"));
+  }
 }
 
-async function refusedLookup<T>(
-  response: ClusterResponse,
+async function lookUp<T>(
+  client: ClusterClient,
   selector: NamedSelector<T>,
-  namespace: string | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<ResourceLookup<T>> {
-  const { status } = response;
-  const body = status === 404 ? await statusOf(response) : undefined;
-  if (body !== undefined) {
-    // The API server's own 404 about this object names it; one about an unknown path does not.
-    const details = fieldsOf(body["details"]);
-    if (body["reason"] === "NotFound" && details["name"] === selector.name) {
-      const where = namespace === undefined ? "" : ` in namespace ${namespace}`;
-      return {
-        found: false,
-        reason: "absent",
-        detail: `There is no ${selector.kind.kind} ${selector.name}${where}.`,
-      };
-    }
-    return { found: false, reason: "unavailable", detail: unknownKind(selector.kind) };
+  const path = `${collectionPath(selector.kind, selector.namespace)}/${encodeURIComponent(selector.name)}`;
+  let answer: ClusterAnswer;
+  try {
+    answer = await client.request({ path, ...(signal === undefined ? {} : { signal }) });
+  } catch (error) {
+    signal?.throwIfAborted();
+    return {
+      found: false,
+      reason: "unavailable",
+      detail: `The API server could not be asked: ${reasonOf(error)}`,
+    };
   }
+  const detail = (): string => sentence(refusal("get", selector, answer).message);
+  if (answer.status === 404) return { found: false, reason: "absent", detail: detail() };
+  if (answer.status === 401 || answer.status === 403)
+    return { found: false, reason: "forbidden", detail: detail() };
+  if (answer.status !== 200) return { found: false, reason: "unavailable", detail: detail() };
+  let object: KubernetesObject;
+  try {
+    object = asObject(JSON.parse(answer.body.toString("utf8")), selector.kind);
+  } catch (error) {
+    return {
+      found: false,
+      reason: "unavailable",
+      detail: `The API server's answer cannot be read: ${reasonOf(error)}`,
+    };
+  }
+  const parsed = parseWith(selector, object);
+  if (parsed.ok) return { found: true, object: parsed.value };
+  return { found: false, reason: "invalid", detail: `${subjectOf(object)}: ${parsed.problem}` };
+}
+
+/** A status other than 200, as a sentence that says what the operator can do. */
+function refusal(
+  verb: string,
+  selector: ResourceSelector<unknown>,
+  answer: Pick<ClusterAnswer, "status" | "headers">,
+): Interrupted {
+  const resource = resourceNameOf(selector.kind);
+  const which = selector.name === undefined ? "" : ` with the resourceName ${selector.name}`;
+  const where =
+    selector.namespace === undefined || !selector.kind.namespaced
+      ? "in the whole cluster"
+      : `in namespace ${selector.namespace}`;
+  const role = selector.namespace === undefined || !selector.kind.namespaced ? "ClusterRole" : "Role";
+  const { status } = answer;
+  switch (status) {
+    case 401:
+      return new Interrupted("failed", "the API server does not accept our credentials (401)");
+    case 403:
+      return new Interrupted(
+        "failed",
+        `we may not ${verb} ${resource}${which} ${where} (403): give our service account a ${role} with get, list and watch`,
+      );
+    case 404:
+      return new Interrupted(
+        "failed",
+        verb === "get"
+          ? `there is no ${selector.kind.kind} ${selector.name ?? ""} ${where} (404)`
+          : `the API server does not know ${resource} (404): is its CustomResourceDefinition installed?`,
+      );
+    default:
+      return new Interrupted(
+        "failed",
+        `the API server answered ${status} to ${verb} ${resource}`,
+        retryAfterOf(answer.headers["retry-after"]),
+      );
+  }
+}
+
+/** Retry-After in seconds, RFC 9110 section 10.2.3; API servers send no dates. */
+function retryAfterOf(header: string | string[] | undefined): number {
+  return typeof header === "string" && /^\d{1,6}$/.test(header)
+    ? Math.min(Number(header) * 1000, longestRetryAfterMs)
+    : 0;
+}
+
+/** A reason as status and log show it. */
+function sentence(reason: string): string {
+  const text = `${reason.charAt(0).toUpperCase()}${reason.slice(1)}`;
+  return text.endsWith(".") ? text : `${text}.`;
+}
+
+interface ObjectList {
+  readonly items: readonly KubernetesObject[];
+  readonly resourceVersion: string;
+  readonly next: string | undefined;
+}
+
+function parseList(answer: ClusterAnswer, kind: ResourceKind): ObjectList {
+  const list = parseJson(answer.body.toString("utf8"));
+  const metadata = list["metadata"] as
+    | { readonly resourceVersion?: unknown; readonly continue?: unknown }
+    | undefined;
+  const items = list["items"];
+  if (typeof metadata?.resourceVersion !== "string" || !(Array.isArray(items) || items === null)) {
+    throw new Interrupted("protocol", "what the API server sent is no list");
+  }
+  const next =
+    typeof metadata.continue === "string" && metadata.continue !== "" ? metadata.continue : undefined;
   return {
-    found: false,
-    reason: status === 403 ? "forbidden" : "unavailable",
-    detail: await refusalOf(response, selector, namespace, "get"),
+    items: (items ?? []).map((item: unknown) => asObject(item, kind)),
+    resourceVersion: metadata.resourceVersion,
+    next,
   };
 }
 
-/** What a status other than 200 means, as the sentence that its operator needs. */
-async function refusalOf<T>(
-  response: ClusterResponse,
-  selector: ResourceSelector<T>,
-  namespace: string | undefined,
-  verb: string,
-): Promise<string> {
-  const { kind, name } = selector;
-  const status = await statusOf(response);
-  const said =
-    status === undefined ? String(response.status) : statusDetail({ code: response.status, ...status });
-  switch (response.status) {
-    case 401:
-      return `The API server does not accept our credentials (${said}).`;
-    case 403: {
-      const scoped = kind.namespaced && namespace !== undefined;
-      const role = scoped ? `A Role in namespace ${namespace}` : "A ClusterRole";
-      const group = kind.group === "" ? '""' : kind.group;
-      const names = name === undefined ? "" : ` with resourceNames [${name}]`;
-      return `The API server forbids to ${verb} ${resourceNameOf(kind)}. ${role} must allow get, list and watch on resource ${kind.plural} of apiGroup ${group}${names}, bound to this identity (${said}).`;
-    }
-    case 404:
-      return unknownKind(kind);
-    default:
-      return `The API server answered ${said}.`;
+function parseEvent(line: string): { readonly type: string; readonly object: object } {
+  const event = parseJson(line);
+  const { object, type } = event;
+  if (typeof type !== "string" || typeof object !== "object" || object === null) {
+    throw new Interrupted("protocol", "what the API server sent is no watch event");
   }
+  return { type, object };
 }
 
-function unknownKind(kind: ResourceKind): string {
-  return `The API server does not know ${resourceNameOf(kind)} in version ${kind.version}; is its CustomResourceDefinition installed?`;
-}
-
-/** The Status object of a refusal; `undefined` when the answer holds none, as a proxy's. */
-async function statusOf(response: ClusterResponse): Promise<Readonly<Record<string, unknown>> | undefined> {
+function parseJson(text: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
   try {
-    const body = fieldsOf(await response.json(64 * 1024));
-    return body["kind"] === "Status" ? body : undefined;
-  } catch (thrown) {
-    if (thrown instanceof SallyportError) return undefined;
-    throw thrown;
+    value = JSON.parse(text);
+  } catch {
+    throw new Interrupted("protocol", "what the API server sent is no JSON");
   }
+  if (typeof value !== "object" || value === null)
+    throw new Interrupted("protocol", "what the API server sent is no object");
+  return value as Readonly<Record<string, unknown>>;
 }
 
-/** Milliseconds; only the form in seconds, which is what an API server sends. */
-function retryAfterOf(header: string | undefined): number | undefined {
-  return header !== undefined && /^\d{1,6}$/.test(header) ? Number(header) * 1_000 : undefined;
+/** Items of a list come without apiVersion and kind; both are known. */
+function asObject(value: unknown, kind: ResourceKind): KubernetesObject {
+  const object = value as { readonly metadata?: { readonly name?: unknown } } | null;
+  if (typeof object !== "object" || typeof object?.metadata?.name !== "string") {
+    throw new Interrupted("protocol", "what the API server sent is no object with a name");
+  }
+  return deepFreeze({
+    ...object,
+    apiVersion: apiVersionOf(kind),
+    kind: kind.kind,
+  }) as unknown as KubernetesObject;
 }
 
-function sentence(text: string): string {
-  return /[.!?)]$/.test(text) ? text : `${text}.`;
+/** The lines of a watch's body. A line that never ends is a fault, not a reason to fill the memory. */
+async function* linesOf(body: IncomingMessage, heard: () => void): AsyncGenerator<string> {
+  const decoder = new TextDecoder("utf-8");
+  let begun: string[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      heard();
+      const [first = "", ...others] = decoder.decode(chunk, { stream: true }).split("\n");
+      begun.push(first);
+      length += first.length;
+      for (const next of others) {
+        const line = begun.join("");
+        begun = [next];
+        length = next.length;
+        if (line.trim() !== "") yield line;
+      }
+      if (length > longestLine) throw new Interrupted("protocol", "the API server sent an endless line");
+    }
+  } catch (error) {
+    // Destroyed by us, without an error: the watch is to be renewed.
+    if (error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE") return;
+    throw error;
+  }
 }

@@ -1,27 +1,23 @@
 /**
- * A {@link ResourceSource} over a folder of Kubernetes manifests: the same YAML that `kubectl apply` takes, followed as
- * it changes. It serves hosts without Kubernetes, the local run and tests.
+ * Kubernetes objects from a folder of manifests, for hosts without Kubernetes, for a laptop and for tests. The folder is
+ * watched; what cannot be read is named, and its last good contents stay served.
  *
- * Each file stands for itself: one that cannot be read keeps its last good objects and makes the source stale with the
- * reason, the others go on. Sub-folders and names that begin with a dot are not looked at.
+ * Every regular file in the folder itself whose name ends in `.yaml`, `.yml` or `.json` and does not begin with a dot
+ * counts, through symbolic links as well (a mounted Kubernetes volume consists of them).
  * @module
  */
-import { watch } from "node:fs";
-import type { FSWatcher } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { createHash } from "node:crypto";
+import { constants, watch, type FSWatcher } from "node:fs";
+import { lstat, open, readdir, realpath, stat, type FileHandle } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { CancelTimer } from "../clock.ts";
 import { reasonOf } from "../errors.ts";
-import type { ResourceKind } from "./kinds.ts";
-import { apiVersionOf } from "./kinds.ts";
-import { LiveCache, parseWith, subjectOf } from "./live-cache.ts";
-import type { SourceDeps } from "./live-cache.ts";
-import { identityOf, parseManifest } from "./manifest.ts";
-import { readManifestFile } from "./manifest-file.ts";
+import { apiVersionOf, type ResourceKind } from "./kinds.ts";
+import { LiveCache, parseWith, subjectOf, type SourceDeps } from "./live-cache.ts";
+import { readManifest } from "./manifest.ts";
 import type {
   KubernetesObject,
   NamedSelector,
-  ResourceCache,
   ResourceFault,
   ResourceLookup,
   ResourceSelector,
@@ -29,108 +25,97 @@ import type {
 } from "./resource-source.ts";
 
 export interface ManifestFolderOptions {
-  readonly folder: string;
-  /** Bytes of one file above which it is refused; 1 MiB, the size that an API server's store takes. */
+  /** Largest file that is read, in bytes. */
   readonly maxFileBytes?: number;
-  /** Files above which the folder is refused; 1,000. */
-  readonly maxFiles?: number;
-  /** Milliseconds without a further notification before the folder is read; 40. */
-  readonly debounceMilliseconds?: number;
-  /** Milliseconds between reads when the system notifies of nothing (network and bind mounts); 2,000. */
-  readonly rescanMilliseconds?: number;
+  /**
+   * Quiet time after a change before the folder is read, milliseconds: an editor writes in several steps. A folder that
+   * never rests is read after ten times as long.
+   */
+  readonly settleMs?: number;
+  /** How often the folder is read whether or not a change was noticed, milliseconds. */
+  readonly rescanMs?: number;
 }
 
+const defaults = { maxFileBytes: 1024 * 1024, settleMs: 40, rescanMs: 5_000 } as const;
+
+const manifestName = /^[^.].*\.(?:ya?ml|json)$/i;
+
+/** What is known of one file: what it holds, or last held when it is broken now. */
 interface KnownFile {
-  readonly signature: string | undefined;
-  /** The last good objects. */
+  /** Of the text it was read from, so that an untouched file is not parsed again. */
+  readonly digest: string;
   readonly objects: readonly KubernetesObject[];
   readonly problem: string | undefined;
 }
 
-interface Follower {
-  readonly cache: LiveCache<never>;
-  readonly kind: ResourceKind;
-}
-
-/** Begins to read the folder at once; it need not exist yet. */
-export function createManifestFolderSource(deps: SourceDeps, options: ManifestFolderOptions): ResourceSource {
-  return new ManifestFolderSource(deps, options);
+/** Begins to read at once; never throws because the folder is not there: the caches' `status()` says so. */
+export function createManifestFolderSource(
+  folder: string,
+  deps: SourceDeps,
+  options: ManifestFolderOptions = {},
+): ResourceSource {
+  return new ManifestFolderSource(folder, deps, { ...defaults, ...options });
 }
 
 class ManifestFolderSource implements ResourceSource {
-  readonly #deps: SourceDeps;
   readonly #folder: string;
-  readonly #limits: Required<Omit<ManifestFolderOptions, "folder">>;
-  readonly #followers = new Set<Follower>();
-  #files = new Map<string, KnownFile>();
+  readonly #deps: SourceDeps;
+  readonly #options: Required<ManifestFolderOptions>;
+  readonly #caches = new Map<LiveCache<unknown>, ResourceKind>();
+  #files: ReadonlyMap<string, KnownFile> = new Map();
   #objects: readonly KubernetesObject[] = [];
   #faults: readonly ResourceFault[] = [];
-  /** Why the folder as a whole cannot be read. */
-  #away: string | undefined;
-  #watcher: FSWatcher | undefined;
-  #watchedInode: string | undefined;
-  #notificationsMissing = false;
-  #scanning: Promise<void> | undefined;
-  #again = false;
-  #read = false;
-  #cancelDebounce: CancelTimer = () => undefined;
-  #firstNotification: number | undefined;
+  /** Why the folder itself cannot be read; "" before the first attempt. */
+  #folderProblem: string | undefined = "";
+  #watchers: readonly FSWatcher[] = [];
+  #watched = "";
+  #cancelSettle: CancelTimer | undefined;
+  /** When the first change was noticed that is not read yet. */
+  #noticedAt: number | undefined;
   #cancelRescan: CancelTimer = () => undefined;
+  #scanning: Promise<void> | undefined;
+  #scanAgain = false;
   #closed = false;
+  #notificationsFailed = false;
 
-  constructor(deps: SourceDeps, options: ManifestFolderOptions) {
-    const { folder, ...limits } = options;
-    this.#deps = deps;
+  constructor(folder: string, deps: SourceDeps, options: Required<ManifestFolderOptions>) {
     this.#folder = folder;
-    this.#limits = {
-      maxFileBytes: 1024 * 1024,
-      maxFiles: 1_000,
-      debounceMilliseconds: 40,
-      rescanMilliseconds: 2_000,
-      ...limits,
-    };
+    this.#deps = deps;
+    this.#options = options;
     void this.#scan();
   }
 
-  watch<T = KubernetesObject>(selector: ResourceSelector<T>): ResourceCache<T> {
-    const cache = new LiveCache<T>(selector, this.#deps, () => {
-      this.#followers.delete(follower);
+  watch<T>(selector: ResourceSelector<T>): LiveCache<T> {
+    const cache: LiveCache<T> = new LiveCache(selector, this.#deps, () => {
+      this.#caches.delete(cache as LiveCache<unknown>);
       return Promise.resolve();
     });
-    const follower: Follower = { cache: cache as unknown as LiveCache<never>, kind: selector.kind };
-    this.#followers.add(follower);
-    this.#feed(follower);
+    this.#caches.set(cache as LiveCache<unknown>, selector.kind);
+    if (this.#folderProblem === undefined) this.#fill(cache as LiveCache<unknown>, selector.kind);
+    else if (this.#folderProblem !== "") cache.lose(this.#folderProblem);
     return cache;
   }
 
-  async get<T = KubernetesObject>(
-    selector: NamedSelector<T>,
-    signal?: AbortSignal,
-  ): Promise<ResourceLookup<T>> {
+  async get<T>(selector: NamedSelector<T>, signal?: AbortSignal): Promise<ResourceLookup<T>> {
     signal?.throwIfAborted();
-    if (this.#closed) return { found: false, reason: "unavailable", detail: "The source is closed." };
-    await Promise.race([this.#scan(), aborted(signal)]);
-    const { objects } = select(this.#objects, selector.kind);
-    const object = objects.find(
+    await this.#scan();
+    signal?.throwIfAborted();
+    if (this.#folderProblem !== undefined)
+      return { found: false, reason: "unavailable", detail: this.#folderProblem };
+    const object = this.#of(selector.kind).find(
       ({ metadata }) =>
         metadata.name === selector.name &&
-        (!selector.kind.namespaced || metadata.namespace === (selector.namespace ?? "default")),
+        (!selector.kind.namespaced ||
+          selector.namespace === undefined ||
+          metadata.namespace === selector.namespace),
     );
-    if (object !== undefined) {
-      const parsed = parseWith(selector, object);
-      if (parsed.ok) return { found: true, object: parsed.value };
-      return { found: false, reason: "invalid", detail: `${subjectOf(object)}: ${parsed.problem}.` };
+    if (object === undefined) {
+      const detail = `${this.#folder} holds no ${selector.kind.kind} ${selector.name}.`;
+      return { found: false, reason: "absent", detail };
     }
-    const fault = this.#faults[0];
-    if (this.#away !== undefined) return { found: false, reason: "unavailable", detail: this.#away };
-    // It may stand in the file that cannot be read.
-    if (fault !== undefined)
-      return { found: false, reason: "unavailable", detail: `${fault.subject}: ${fault.problem}.` };
-    return {
-      found: false,
-      reason: "absent",
-      detail: `No file in ${this.#folder} holds ${selector.kind.kind} ${selector.name}.`,
-    };
+    const parsed = parseWith(selector, object);
+    if (parsed.ok) return { found: true, object: parsed.value };
+    return { found: false, reason: "invalid", detail: `${subjectOf(object)}: ${parsed.problem}` };
   }
 
   describe(): string {
@@ -139,121 +124,129 @@ class ManifestFolderSource implements ResourceSource {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#cancelDebounce();
+    this.#cancelSettle?.();
     this.#cancelRescan();
-    this.#watcher?.close();
-    await Promise.all([...this.#followers].map(({ cache }) => cache.close()));
+    for (const watcher of this.#watchers) watcher.close();
+    this.#watchers = [];
+    await Promise.all([...this.#caches.keys()].map((cache) => cache.close()));
     await this.#scanning;
   }
 
-  /** Reads what changed; a call during a read makes it read once more, and resolves after that. */
-  #scan(): Promise<void> {
-    if (this.#closed) return Promise.resolve();
+  /** Reads the folder now; a call while one is under way makes it run once more. */
+  async #scan(): Promise<void> {
     if (this.#scanning !== undefined) {
-      this.#again = true;
-      return this.#scanning;
-    }
-    this.#cancelRescan();
-    this.#cancelDebounce();
-    this.#firstNotification = undefined;
-    this.#scanning = (async () => {
-      do {
-        this.#again = false;
-        await this.#scanOnce();
-      } while (this.#again && !this.#closed);
-      this.#scanning = undefined;
-      if (!this.#closed)
-        this.#cancelRescan = this.#deps.clock.after(this.#limits.rescanMilliseconds, () => void this.#scan());
-    })();
-    return this.#scanning;
-  }
-
-  async #scanOnce(): Promise<void> {
-    let names: readonly string[];
-    try {
-      await this.#follow();
-      const entries = await readdir(this.#folder);
-      // By code unit, not by locale: which of two files wins must not depend on the machine.
-      names = entries.filter((name) => /^[^.].*\.(ya?ml|json)$/i.test(name)).sort();
-      if (names.length > this.#limits.maxFiles)
-        throw new Error(`it holds more than ${this.#limits.maxFiles} manifests`);
-    } catch (thrown) {
-      const code = (thrown as NodeJS.ErrnoException).code;
-      this.#away = `The folder ${this.#folder} cannot be read: ${
-        code === "ENOENT" ? "it does not exist" : code === "ENOTDIR" ? "it is not a folder" : reasonOf(thrown)
-      }.`;
-      if (!this.#closed) for (const { cache } of this.#followers) cache.lose(this.#away);
+      this.#scanAgain = true;
+      await this.#scanning;
       return;
     }
-    this.#away = undefined;
-    const next = new Map<string, KnownFile>();
+    this.#scanning = this.#scanUntilQuiet().finally(() => {
+      this.#scanning = undefined;
+    });
+    await this.#scanning;
+  }
+
+  async #scanUntilQuiet(): Promise<void> {
+    do {
+      this.#scanAgain = false;
+      if (this.#closed) return;
+      // Watched before it is read: a change in between is noticed.
+      await this.#watchFolder();
+      await this.#read();
+    } while (this.#scanAgain);
+    this.#cancelRescan();
+    if (!this.#closed) {
+      this.#cancelRescan = this.#deps.clock.after(this.#options.rescanMs, () => void this.#scan());
+    }
+  }
+
+  async #read(): Promise<void> {
+    let names: readonly string[];
+    try {
+      names = (await readdir(this.#folder)).filter((name) => manifestName.test(name)).sort();
+    } catch (error) {
+      this.#folderProblem = `The manifest folder ${this.#folder} cannot be read: ${reasonOf(error)}`;
+      for (const cache of this.#caches.keys()) cache.lose(this.#folderProblem);
+      return;
+    }
+    const files = new Map<string, KnownFile>();
     for (const name of names) {
-      const known = this.#files.get(name);
-      const file = await this.#readFile(name, known);
-      if (file === undefined) continue;
-      next.set(name, file);
-      this.#report(name, known?.problem, file.problem);
+      const known = await this.#readFile(name, this.#files.get(name));
+      if (known !== undefined) files.set(name, known);
     }
     if (this.#closed) return;
-    const changed =
-      !this.#read ||
-      next.size !== this.#files.size ||
-      [...next].some(([name, file]) => this.#files.get(name) !== file);
-    this.#files = next;
-    this.#read = true;
-    if (changed) this.#merge();
-    for (const follower of this.#followers) this.#feed(follower);
+    this.#noteFaults(files);
+    this.#files = files;
+    this.#combine();
+    this.#folderProblem = undefined;
+    for (const [cache, kind] of this.#caches) this.#fill(cache, kind);
   }
 
-  /** The same record when nothing changed, `undefined` when the file is gone. */
-  async #readFile(name: string, known: KnownFile | undefined): Promise<KnownFile | undefined> {
-    const file = await readManifestFile(
-      join(this.#folder, name),
-      known?.signature,
-      this.#limits.maxFileBytes,
-    );
-    const refused = (problem: string, signature: string | undefined): KnownFile =>
-      known?.problem === problem && known.signature === signature
-        ? known
-        : { signature, objects: known?.objects ?? [], problem };
-    switch (file.outcome) {
-      case "unchanged":
-        return known;
-      case "gone":
-        return undefined;
-      case "refused":
-        return refused(file.problem, undefined);
-      case "read": {
-        const parsed = parseManifest(file.bytes);
-        if (!parsed.ok) return refused(parsed.problem, file.signature);
-        return { signature: file.signature, objects: parsed.objects, problem: undefined };
+  /** `undefined`: the file is not there any more. */
+  async #readFile(name: string, before: KnownFile | undefined): Promise<KnownFile | undefined> {
+    const path = join(this.#folder, name);
+    const broken = (problem: string): KnownFile => ({ digest: "", objects: before?.objects ?? [], problem });
+    let text: string;
+    try {
+      // Without O_NONBLOCK, opening a FIFO would wait for somebody to write into it.
+      const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+      try {
+        const found = await file.stat();
+        if (!found.isFile()) return broken("it is not a regular file");
+        if (found.size > this.#options.maxFileBytes) {
+          return broken(
+            `it has ${found.size} bytes, more than the ${this.#options.maxFileBytes} that are read`,
+          );
+        }
+        // The size may be a lie (a file that grows, /proc): never more is read than is allowed.
+        text = await readAtMost(file, this.#options.maxFileBytes);
+      } finally {
+        await file.close();
       }
+    } catch (error) {
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      if (code !== "ENOENT") return broken(`it cannot be read: ${reasonOf(error)}`);
+      const dangling = await lstat(path).then(
+        () => true,
+        () => false,
+      );
+      return dangling ? broken("it is a link that leads nowhere") : undefined;
+    }
+    // What a file looks like between an editor's truncating it and writing it: a deletion deletes the file.
+    if (text.trim() === "" && before !== undefined && before.objects.length > 0) return broken("it is empty");
+    const digest = createHash("sha256").update(text).digest("base64");
+    if (before?.digest === digest) return before;
+    const manifest = readManifest(text);
+    return manifest.ok
+      ? { digest, objects: manifest.objects, problem: undefined }
+      : { digest, objects: before?.objects ?? [], problem: manifest.problem };
+  }
+
+  #noteFaults(files: ReadonlyMap<string, KnownFile>): void {
+    for (const [name, { problem }] of files) {
+      const before = this.#files.get(name)?.problem;
+      if (problem === before) continue;
+      if (problem !== undefined) this.#deps.log.warn("manifests.fault", { file: name, problem });
+      else this.#deps.log.info("manifests.fault-cleared", { file: name });
     }
   }
 
-  #report(name: string, before: string | undefined, now: string | undefined): void {
-    if (before === now) return;
-    if (now === undefined) this.#deps.log.info("manifests.fault-cleared", { file: name });
-    else this.#deps.log.warn("manifests.fault", { file: name, problem: now });
-  }
-
-  /** All files as one set of objects: of two with the same identity, the one in the file that sorts first. */
-  #merge(): void {
+  /** All objects, each once: of two files with the same object the first in alphabetical order counts. */
+  #combine(): void {
+    const faults: ResourceFault[] = [];
     const owners = new Map<string, string>();
     const objects: KubernetesObject[] = [];
-    const faults: ResourceFault[] = [];
-    for (const [name, file] of this.#files) {
-      if (file.problem !== undefined) faults.push({ subject: name, problem: file.problem });
-      for (const object of file.objects) {
-        const identity = identityOf(object);
-        const owner = owners.get(identity);
+    for (const [name, { objects: held, problem }] of this.#files) {
+      if (problem !== undefined) faults.push({ subject: name, problem });
+      for (const object of held) {
+        const key = `${object.apiVersion} ${subjectOf(object)}`;
+        const owner = owners.get(key);
         if (owner === undefined) {
-          owners.set(identity, name);
+          owners.set(key, name);
           objects.push(object);
         } else {
           faults.push({
             subject: name,
-            problem: `${subjectOf(object)} is also in ${owner}, which is the one that counts`,
+            problem: `${subjectOf(object)} stands in ${owner} already, which counts`,
           });
         }
       }
@@ -262,92 +255,95 @@ class ManifestFolderSource implements ResourceSource {
     this.#faults = faults;
   }
 
-  #feed({ cache, kind }: Follower): void {
-    if (this.#closed) return;
-    if (this.#away !== undefined) return cache.lose(this.#away);
-    if (!this.#read) return;
-    const { objects, faults } = select(this.#objects, kind);
-    cache.replace(objects);
-    cache.confirm([...this.#faults, ...faults]);
+  #of(kind: ResourceKind): readonly KubernetesObject[] {
+    const apiVersion = apiVersionOf(kind);
+    return this.#objects.filter((object) => object.kind === kind.kind && object.apiVersion === apiVersion);
   }
 
-  /** Asks the system to be told of changes; without that, the periodic read is what remains. */
-  async #follow(): Promise<void> {
-    const { dev, ino } = await stat(this.#folder, { bigint: true });
-    const inode = `${dev}:${ino}`;
-    if (this.#closed || (this.#watcher !== undefined && this.#watchedInode === inode)) return;
-    this.#watcher?.close();
-    this.#watcher = undefined;
-    this.#watchedInode = inode;
-    try {
-      const watcher = watch(this.#folder, { persistent: false }, () => this.#notified());
-      watcher.on("error", () => {
-        watcher.close();
-        if (this.#watcher === watcher) this.#watcher = undefined;
-      });
-      this.#watcher = watcher;
-      this.#notificationsMissing = false;
-    } catch (thrown) {
-      if (!this.#notificationsMissing) {
-        this.#deps.log.warn("manifests.notifications-unavailable", {
-          folder: this.#folder,
-          detail: reasonOf(thrown),
+  #fill(cache: LiveCache<unknown>, kind: ResourceKind): void {
+    cache.replace(this.#of(kind));
+    cache.confirm(this.#faults);
+  }
+
+  /** Watches the folder, and the folders that its links lead to: the swap of a mounted volume happens there. */
+  async #watchFolder(): Promise<void> {
+    const folders = await this.#foldersToWatch();
+    if (this.#closed) return;
+    const wanted = [...folders].flat().join("\n");
+    if (wanted === this.#watched && this.#watchers.length > 0) return;
+    for (const watcher of this.#watchers) watcher.close();
+    this.#watched = wanted;
+    this.#watchers = [...folders.keys()].flatMap((folder) => {
+      try {
+        const watcher = watch(folder, { persistent: false }, () => this.#noticed());
+        watcher.on("error", () => {
+          this.#watched = "";
+          watcher.close();
         });
+        return [watcher];
+      } catch (error) {
+        if (!this.#notificationsFailed) {
+          this.#notificationsFailed = true;
+          this.#deps.log.warn("manifests.notifications-unavailable", {
+            folder,
+            reason: reasonOf(error),
+            readEveryMs: this.#options.rescanMs,
+          });
+        }
+        return [];
       }
-      this.#notificationsMissing = true;
-    }
+    });
   }
 
-  /** Waits until an editor is done, but not longer than five times that. */
-  #notified(): void {
+  async #foldersToWatch(): Promise<ReadonlyMap<string, string>> {
+    // With inode and birth: a folder that was removed and made again is another one.
+    const folders = new Map<string, string>();
+    const add = async (path: string): Promise<void> => {
+      try {
+        const real = await realpath(path);
+        const { dev, ino, birthtimeMs } = await stat(real);
+        folders.set(real, `${dev}:${ino}:${birthtimeMs}`);
+      } catch {
+        // Gone meanwhile: the next reading sees it.
+      }
+    };
+    await add(this.#folder);
+    // The folder may itself be a link that is swapped.
+    const isLink = await lstat(this.#folder).then(
+      (found) => found.isSymbolicLink(),
+      () => false,
+    );
+    if (isLink) await add(dirname(this.#folder));
+    for (const name of await readdir(this.#folder).catch(() => [])) {
+      if (!manifestName.test(name)) continue;
+      const real = await realpath(join(this.#folder, name)).catch(() => undefined);
+      if (real !== undefined && !folders.has(dirname(real))) await add(dirname(real));
+    }
+    return folders;
+  }
+
+  #noticed(): void {
     if (this.#closed) return;
+    const { settleMs } = this.#options;
     const now = this.#deps.clock.now();
-    this.#firstNotification ??= now;
-    const quiet = this.#limits.debounceMilliseconds;
-    const latest = this.#firstNotification + 5 * quiet - now;
-    this.#cancelDebounce();
-    this.#cancelDebounce = this.#deps.clock.after(Math.max(0, Math.min(quiet, latest)), () => {
-      this.#firstNotification = undefined;
+    this.#noticedAt ??= now;
+    this.#cancelSettle?.();
+    const wait = Math.min(settleMs, Math.max(this.#noticedAt + 10 * settleMs - now, 0));
+    this.#cancelSettle = this.#deps.clock.after(wait, () => {
+      this.#cancelSettle = undefined;
+      this.#noticedAt = undefined;
       void this.#scan();
     });
   }
 }
 
-/** The objects of one kind, with the namespace that a reader may rely on. */
-function select(
-  all: readonly KubernetesObject[],
-  kind: ResourceKind,
-): { readonly objects: readonly KubernetesObject[]; readonly faults: readonly ResourceFault[] } {
-  const objects: KubernetesObject[] = [];
-  const faults: ResourceFault[] = [];
-  const wanted = apiVersionOf(kind);
-  for (const object of all) {
-    const [version = "", group = ""] = object.apiVersion.split("/").reverse();
-    if (object.kind !== kind.kind || group !== kind.group) continue;
-    if (version === kind.version) objects.push(inNamespace(object, kind));
-    else
-      faults.push({
-        subject: subjectOf(object),
-        problem: `its apiVersion is ${object.apiVersion}, and only ${wanted} is read`,
-      });
+async function readAtMost(file: FileHandle, limit: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of file.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > limit) throw new Error(`it has more than the ${limit} bytes that are read`);
+    chunks.push(chunk);
   }
-  return { objects, faults };
-}
-
-/** As the API server stores it: `default` where a manifest names none, none for a kind of the whole cluster. */
-function inNamespace(object: KubernetesObject, kind: ResourceKind): KubernetesObject {
-  const { namespace, ...metadata } = object.metadata;
-  if (kind.namespaced ? namespace !== undefined : namespace === undefined) return object;
-  const placed = kind.namespaced ? { ...metadata, namespace: "default" } : metadata;
-  return Object.freeze({ ...object, metadata: Object.freeze(placed) });
-}
-
-function aborted(signal: AbortSignal | undefined): Promise<never> {
-  return new Promise((_, reject) => {
-    signal?.addEventListener(
-      "abort",
-      () => reject(signal.reason instanceof Error ? signal.reason : new Error("aborted")),
-      { once: true },
-    );
-  });
+  return Buffer.concat(chunks).toString("utf8");
 }

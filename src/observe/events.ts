@@ -3,7 +3,38 @@
  * Add a block per role; keep it in alphabetical order.
  * @module
  */
-export type LogEvent = KubernetesEvent | ServiceEvent;
+export type LogEvent = AccountProviderEvent | HostEvent | KubernetesEvent | ServiceEvent;
+
+/** Life of any service. */
+type ServiceEvent =
+  | "service.connection-evicted"
+  | "service.drain-timed-out"
+  | "service.draining"
+  | "service.listening"
+  | "service.ready"
+  | "service.request"
+  | "service.request-failed"
+  | "service.stopped"
+  | "service.tls-replaced";
+
+type AccountProviderEvent =
+  | "account-provider.mtls-disabled"
+  | "certificates.fault"
+  | "certificates.rotated"
+  | "credentials.requested"
+  | "secret.changed"
+  | "secret.suspicious"
+  | "secret.unusable";
+
+/** Files and root store of the host. */
+type HostEvent =
+  | "host.cleaned"
+  | "host.files-failed"
+  | "host.files-removed"
+  | "host.files-written"
+  | "host.left-alone"
+  | "host.root-removed"
+  | "host.root-trusted";
 
 /** Reading Kubernetes objects, from a cluster or from a folder of manifests. */
 type KubernetesEvent =
@@ -19,15 +50,3 @@ type KubernetesEvent =
   | "manifests.fault"
   | "manifests.fault-cleared"
   | "manifests.notifications-unavailable";
-
-/** Life of any service. */
-type ServiceEvent =
-  | "service.connection-evicted"
-  | "service.drain-timed-out"
-  | "service.draining"
-  | "service.listening"
-  | "service.ready"
-  | "service.request"
-  | "service.request-failed"
-  | "service.stopped"
-  | "service.tls-replaced";
