@@ -28,17 +28,6 @@ export const errorTable = {
     remedy: "Please report it with the log lines around it; no secret is in them.",
     exitCode: 1,
   },
-  // Kubernetes
-  E_CLUSTER_CREDENTIAL: {
-    message: "There are no usable credentials for {server}: {detail}",
-    remedy: "Check the user entry of the kubeconfig or the service account's token file.",
-    exitCode: 1,
-  },
-  E_CLUSTER_UNREACHABLE: {
-    message: "The API server {server} did not answer: {detail}",
-    remedy: "Check its address, the network between, and the certificate authority it is checked against.",
-    exitCode: 1,
-  },
   // Servers
   E_LISTEN_FAILED: {
     message: "Cannot listen on {address}: {detail}",

@@ -36,7 +36,7 @@ export type ParsedResource<T> =
 
 export interface ResourceSelector<T = KubernetesObject> {
   readonly kind: ResourceKind;
-  /** Only objects of this namespace; without it a watch takes all namespaces and a look-up takes `default`. */
+  /** Only objects of this namespace; without it, of all namespaces. */
   readonly namespace?: string;
   /**
    * Only this one object. A cluster is asked with the field selector `metadata.name`, so that a Role with
