@@ -131,6 +131,7 @@ describe("manifest folder: files that cannot be read", () => {
     ["a link to itself", (path) => symlink(path, path), /ELOOP/],
     ["a dangling link", (path) => symlink("nowhere", path), /leads nowhere/],
     ["a device", (path) => symlink("/dev/zero", path), /not a regular file/],
+    ["text in Latin-1", (path) => writeFile(path, Buffer.from(manifest("one", "ü"), "latin1")), /no UTF-8/],
     ["an empty file", (path) => writeFile(path, ""), /it is empty/],
   ];
   for (const [name, replaceBy, problem] of cases) {
@@ -156,6 +157,21 @@ describe("manifest folder: files that cannot be read", () => {
       assert.deepEqual(world.cache.faults(), []);
     });
   }
+
+  test("an object that may stand in a broken file is not said to be absent", async (t) => {
+    const world = await open(t);
+    await world.write("a.yaml", "a: [");
+    const selector = { kind: configMapKind, namespace: "default", name: "one" };
+
+    const unknown = await world.source.get(selector);
+    await unlink(join(world.folder, "a.yaml"));
+    const absent = await world.source.get(selector);
+
+    assert.deepEqual(
+      [unknown, absent].map((answer) => !answer.found && answer.reason),
+      ["unavailable", "absent"],
+    );
+  });
 
   test("of two files with the same object the first counts, and the other is named", async (t) => {
     const world = await open(t);

@@ -110,6 +110,12 @@ class ManifestFolderSource implements ResourceSource {
           metadata.namespace === selector.namespace),
     );
     if (object === undefined) {
+      // It may stand in a file that cannot be read: then nobody knows.
+      for (const [file, { problem }] of this.#files) {
+        if (problem !== undefined) {
+          return { found: false, reason: "unavailable", detail: `${file}: ${problem}` };
+        }
+      }
       const detail = `${this.#folder} holds no ${selector.kind.kind} ${selector.name}.`;
       return { found: false, reason: "absent", detail };
     }
@@ -345,5 +351,10 @@ async function readAtMost(file: FileHandle, limit: number): Promise<string> {
     if (bytes > limit) throw new Error(`it has more than the ${limit} bytes that are read`);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  try {
+    // A byte that is no UTF-8 would otherwise become another character, and a password another password.
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
+  } catch {
+    throw new Error("it is no UTF-8 text");
+  }
 }

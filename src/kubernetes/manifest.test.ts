@@ -123,6 +123,22 @@ describe("a manifest", () => {
     ["deep nesting", `${head}x: ${"[".repeat(100)}${"]".repeat(100)}`, /nested too deeply/],
     ["very deep nesting", `${head}x: ${"[".repeat(20_000)}`, /./],
     ["a bad second document", `${head}---\nhello: [`, /^line \d+/],
+    [
+      "a password that looks like an alias",
+      `${head}stringData: {password: *hunter2}`,
+      /^an alias leads nowhere/,
+    ],
+    [
+      "a password that looks like a tag",
+      `${head}stringData: {password: !hunter2 }`,
+      /^line 4: it is no YAML/,
+    ],
+    ["an alias inside what it refers to", `${head}x: &x [*x, *x]`, /^an alias stands inside/],
+    ["a YAML set", `${head}x: !!set {a, b}`, /^line 4|JSON does not have/],
+    ["a sequence as a key", `${head}x: {? [a] : b}`, /^line 4: a key is no plain text/],
+    ["brackets by the hundred thousand", "[".repeat(1_000_000), /nested too deeply/],
+    ["dashes by the hundred thousand", "- ".repeat(500_000), /nested too deeply/],
+    ["documents by the hundred thousand", "---\n".repeat(250_000), /more than 1000 documents/],
     ["NUL bytes", "\0\0\0", /./],
   ];
   for (const [name, text, problem] of refused) {
@@ -130,6 +146,29 @@ describe("a manifest", () => {
       assert.match(problemOf(text), problem);
     });
   }
+
+  test("the merge key works as for kubectl", () => {
+    const [map] = objectsOf(
+      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nx: &x {k: v}\ny: {<<: *x, l: w}\n",
+    );
+
+    assert.deepEqual(map?.["y"], { k: "v", l: "w" });
+  });
+
+  test("an API server's list gives its items their type", () => {
+    const [secret] = objectsOf('{"apiVersion":"v1","kind":"SecretList","items":[{"metadata":{"name":"a"}}]}');
+
+    assert.deepEqual([secret?.apiVersion, secret?.kind], ["v1", "Secret"]);
+  });
+
+  test("keys by the ten thousand are compared in linear time", () => {
+    const keys = Array.from({ length: 20_000 }, (_, index) => ` k${index}: ""\n`).join("");
+    const began = performance.now();
+
+    assert.equal(objectsOf(`${head}stringData:\n${keys}`).length, 1);
+    // Comparing each key with every other takes some ten seconds.
+    assert.ok(performance.now() - began < 5_000);
+  });
 
   test("objects are frozen, and __proto__ is an ordinary key", () => {
     const [object] = objectsOf(
@@ -183,6 +222,7 @@ describe("a manifest", () => {
       fc.constant([token]),
       fc.constant({ [`k`]: token }),
       fc.constant(`${token}!`),
+      fc.constant(`*${token}`),
       fc.constant(`\t${token}: [`),
     );
     fc.assert(
@@ -190,11 +230,10 @@ describe("a manifest", () => {
         value,
         fc.constantFrom("data", "stringData"),
         fc.constantFrom("", "\n}", "\n  bad: [", "\ndata: {}\ndata: {}", "\n---\nx"),
-        fc.boolean(),
+        fc.constantFrom("", `${token}: [`, `*${token}`, `!${token} x`, `&${token} *${token}`, `"${token}`),
         (held, field, tail, raw) => {
-          const body = raw
-            ? `${field}:\n  password: ${token}: [\n`
-            : stringify({ [field]: { password: held } });
+          const body =
+            raw !== "" ? `${field}:\n  password: ${raw}\n` : stringify({ [field]: { password: held } });
           const read = readManifest(`${head}${body}${tail}`);
           return read.ok || !read.problem.includes(token);
         },
