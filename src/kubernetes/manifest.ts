@@ -112,11 +112,11 @@ function checkTree(root: ParsedNode, lineOf: (offset: number) => string): void {
     const { node, depth } = next;
     if (depth > maxDepth) throw new Unreadable("it is nested too deeply");
     if (isSeq(node)) {
-      for (const item of node.items) pending.push({ node: item as ParsedNode, depth: depth + 1 });
+      for (const item of node.items) pending.push({ node: item, depth: depth + 1 });
     } else if (isMap(node)) {
       const keys = new Set<string>();
       for (const pair of node.items) {
-        const key = pair.key as ParsedNode;
+        const key = pair.key;
         if (!isScalar(key) || isAlias(key)) {
           throw new Unreadable(`${lineOf(node.range[0])}: a key is no plain text`);
         }
@@ -126,7 +126,7 @@ function checkTree(root: ParsedNode, lineOf: (offset: number) => string): void {
           if (keys.has(name)) throw new Unreadable(`${lineOf(key.range[0])}: a key occurs twice`);
           keys.add(name);
         }
-        if (pair.value !== null) pending.push({ node: pair.value as ParsedNode, depth: depth + 1 });
+        if (pair.value !== null) pending.push({ node: pair.value, depth: depth + 1 });
       }
     }
   }
