@@ -142,7 +142,10 @@ function createFileState(
       readiness =
         first === undefined
           ? { ready: true }
-          : { ready: true, note: `${faults.length} entries left out, first ${first.setting}: ${first.problem}` };
+          : {
+              ready: true,
+              note: `${faults.length} entries left out, first ${first.setting}: ${first.problem}`,
+            };
       deps.metrics.mappingsLoaded(mode, index.size);
       deps.log.info("authenticator.mappings-loaded", { backend: mode, mappings: index.size });
     },

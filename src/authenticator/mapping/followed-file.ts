@@ -18,7 +18,8 @@ const sizeLimit = 8 * 1024 * 1024;
 export async function readState(path: string): Promise<FileState> {
   try {
     const bytes = await readFile(path);
-    if (bytes.length > sizeLimit) return { state: "unreadable", problem: `it is larger than ${sizeLimit} bytes` };
+    if (bytes.length > sizeLimit)
+      return { state: "unreadable", problem: `it is larger than ${sizeLimit} bytes` };
     return { state: "present", text: bytes.toString("utf8") };
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;

@@ -45,7 +45,9 @@ export class MappingIndex {
     table.set(key, list);
     list.push(mapping);
     list.sort(mapping.wildcard ? compareMappings : compareRank);
-    const same = list.filter((other) => keyOf(other) === keyOf(mapping) && other.pinnedId === mapping.pinnedId);
+    const same = list.filter(
+      (other) => keyOf(other) === keyOf(mapping) && other.pinnedId === mapping.pinnedId,
+    );
     const winner = same[0];
     if (winner === undefined || same.length < 2) return [];
     return winner === mapping
