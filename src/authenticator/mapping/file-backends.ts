@@ -43,10 +43,16 @@ export type ReadSet =
  */
 export async function createMountedFileBackend(
   deps: BackendDeps,
-  options: FileBackendOptions & { readonly initial: MappingSet; readonly read: (text: string) => ReadSet },
+  options: Omit<FileBackendOptions, "path"> & {
+    /** Absent: there is no file to follow. */
+    readonly path: string | undefined;
+    readonly initial: MappingSet;
+    readonly read: (text: string) => ReadSet;
+  },
 ): Promise<MappingBackend> {
   const state = createFileState("MountedFile", deps, options);
   state.use(options.initial, []);
+  if (options.path === undefined) return state.backend(() => undefined);
   const stop = await followFile(options.path, { ...options, clock: deps.clock }, (file) => {
     // The configuration was read a moment ago: that it is gone now is no reason to forget it.
     if (file.state !== "present") state.keep(problemOf(file));
