@@ -17,7 +17,12 @@ interface CommandEntry {
   load(): Promise<CommandModule>;
 }
 
-const commands: Readonly<Record<string, CommandEntry>> = {};
+const commands: Readonly<Record<string, CommandEntry>> = {
+  token: {
+    summary: "print a token of Alibaba Cloud RAM for kubectl",
+    load: () => import("./commands/token.ts"),
+  },
+};
 
 const help = `Usage: sallyport COMMAND [OPTIONS]
 
