@@ -22,6 +22,14 @@ const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "print a token of Alibaba Cloud RAM for kubectl",
     load: () => import("./commands/token.ts"),
   },
+  "account-provider": {
+    summary: "answer the CCG plugin on a Windows host (run, cleanup, probe)",
+    load: () => import("./commands/account-provider.ts"),
+  },
+  up: {
+    summary: "run every role on loopback from a folder of manifests",
+    load: () => import("./commands/up.ts"),
+  },
 };
 
 const help = `Usage: sallyport COMMAND [OPTIONS]
