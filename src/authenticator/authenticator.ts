@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { systemClock, type Clock } from "../clock.ts";
 import { SallyportError, configError, reasonOf } from "../errors.ts";
 import type { ResourceSource } from "../kubernetes/resource-source.ts";
-import { createAuthenticatorMetrics, type AuthenticatorMetrics } from "../observe/authenticator-metrics.ts";
+import type { AuthenticatorMetrics } from "../observe/authenticator-metrics.ts";
 import type { Log } from "../observe/log.ts";
 import type { Registry } from "../observe/metrics.ts";
 import { listen, type Listener, type TlsMaterial } from "../server/listener.ts";
@@ -35,6 +35,8 @@ export interface AuthenticatorParts {
   /** Login by other means than RAM. */
   readonly authorities?: readonly Authority[];
   readonly registry: Registry;
+  /** Declared in the registry. */
+  readonly metrics: AuthenticatorMetrics;
   readonly log: Log;
   readonly clock?: Clock;
   readonly stsUserAgent?: string;
@@ -54,9 +56,8 @@ export async function startAuthenticator(
   settings: AuthenticatorSettings,
   parts: AuthenticatorParts,
 ): Promise<RunningAuthenticator> {
-  const { log } = parts;
+  const { log, metrics } = parts;
   const clock = parts.clock ?? systemClock;
-  const metrics = createAuthenticatorMetrics(parts.registry);
   const undo: (() => Promise<unknown> | void)[] = [];
   const stop = async (): Promise<void> => {
     for (const step of undo.toReversed()) await step();

@@ -12,6 +12,7 @@ import { ensurePair } from "../../src/authenticator/server-certificate.ts";
 import { checkSettings, readConfigFile, type RawSettings } from "../../src/authenticator/settings.ts";
 import { systemClock, type Clock } from "../../src/clock.ts";
 import { silentLog } from "../../src/observe/log.ts";
+import { createAuthenticatorMetrics } from "../../src/observe/authenticator-metrics.ts";
 import { createRegistry } from "../../src/observe/metrics.ts";
 import { alice, clusterId, developers, root } from "./ram.ts";
 
@@ -87,8 +88,10 @@ export async function startTestAuthenticator(
   });
   if (faults.length > 0) throw new Error(JSON.stringify(faults));
   await ensurePair(state, settings, clock);
+  const registry = createRegistry("test");
   const running = await startAuthenticator(settings, {
-    registry: createRegistry("test"),
+    registry,
+    metrics: createAuthenticatorMetrics(registry),
     log: silentLog,
     configPath,
     clock,
