@@ -3,13 +3,13 @@
  * common case, an access key, is signed without touching the network or any package.
  * @module
  */
+import { writeSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { systemClock } from "../clock.ts";
 import { SallyportError, configError } from "../errors.ts";
 import { clusterIdPattern, mintToken, toSecondsUtc } from "../authenticator/ram/token.ts";
-import { createCredentialCache, noCache } from "../authenticator/ram/credentials/credential-cache.ts";
+import type { CredentialCache } from "../authenticator/ram/credentials/credential-cache.ts";
 import { findCredentials } from "../authenticator/ram/credentials/credential-chain.ts";
 import type { CredentialContext } from "../authenticator/ram/credentials/context.ts";
 import { version } from "../version.ts";
@@ -41,13 +41,13 @@ const apiGroup = "client.authentication.k8s.io";
 
 export async function run(args: readonly string[]): Promise<number> {
   const flags = parse(args);
-  if (flags.help === true) {
+  if (flags["help"] !== undefined) {
     process.stdout.write(help);
     return 0;
   }
   const environment = process.env;
   const apiVersion = apiVersionOf(flags["api-version"], environment["KUBERNETES_EXEC_INFO"]);
-  const file = flags.config === undefined ? {} : await readConfig(flags.config);
+  const file = flags["config"] === undefined ? {} : await readConfig(flags["config"]);
   const clusterId = flags["cluster-id"] ?? file.clusterId ?? "";
   if (!clusterIdPattern.test(clusterId)) {
     const problem =
@@ -56,12 +56,12 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 
   const context = await contextOf(flags, environment);
-  const profile = flags.profile ?? flags["profile-name"];
+  const profile = flags["profile"];
   const { credentials: base } = await findCredentials(context, {
     ...(profile === undefined ? {} : { profile }),
     ...(flags["profile-file"] === undefined ? {} : { profileFile: flags["profile-file"] }),
   });
-  const roleArn = flags.role ?? (environment["DEFAULT_ROLE"] || (file.defaultRole ?? ""));
+  const roleArn = flags["role"] ?? (environment["DEFAULT_ROLE"] || (file.defaultRole ?? ""));
   const externalId = flags["external-id"];
   const credentials =
     roleArn === ""
@@ -82,12 +82,12 @@ export async function run(args: readonly string[]): Promise<number> {
     context.clock.now(),
     `sallyport/${version} (${process.platform}/${process.arch})`,
   );
-  if (flags["token-only"] === true) {
-    process.stdout.write(`${token}\n`);
+  if (flags["token-only"] !== undefined) {
+    print(`${token}\n`);
     return 0;
   }
   const expirationTimestamp = toSecondsUtc(Math.min(expiresAt, credentials.expiresAt ?? expiresAt));
-  process.stdout.write(
+  print(
     `${JSON.stringify({
       kind: "ExecCredential",
       apiVersion: `${apiGroup}/${apiVersion}`,
@@ -98,37 +98,65 @@ export async function run(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-type Flags = ReturnType<typeof parse>;
-
-function parse(args: readonly string[]) {
+/** Node's own stream for standard output takes longer to open than the token takes to make. */
+function print(text: string): void {
   try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        "cluster-id": { type: "string", short: "i" },
-        role: { type: "string", short: "r" },
-        "session-name": { type: "string", short: "s" },
-        "external-id": { type: "string", short: "e" },
-        config: { type: "string", short: "c" },
-        profile: { type: "string" },
-        "profile-name": { type: "string" },
-        "profile-file": { type: "string" },
-        region: { type: "string" },
-        "region-id": { type: "string" },
-        "sts-endpoint": { type: "string" },
-        "sts-ca-file": { type: "string" },
-        "api-version": { type: "string" },
-        "token-only": { type: "boolean" },
-        // Accepted for kubeconfigs of ack-ram-authenticator: credentials are kept anyway.
-        cache: { type: "boolean" },
-        "no-cache": { type: "boolean" },
-        help: { type: "boolean", short: "h" },
-      },
-    }).values;
-  } catch (error) {
-    const problem = error instanceof Error ? (error.message.split("\n")[0] ?? "") : "";
-    throw configError([{ setting: "sallyport token", problem }]);
+    writeSync(1, text);
+  } catch {
+    // A pipe that is full for the moment: the stream waits.
+    process.stdout.write(text);
   }
+}
+
+/** Options that take a value, with their short forms and other names. */
+const valueOptions: Readonly<Record<string, readonly string[]>> = {
+  "cluster-id": ["-i"],
+  role: ["-r"],
+  "session-name": ["-s"],
+  "external-id": ["-e"],
+  config: ["-c"],
+  profile: ["--profile-name"],
+  "profile-file": [],
+  region: ["--region-id"],
+  "sts-endpoint": [],
+  "sts-ca-file": [],
+  "api-version": [],
+};
+/** `--cache` is accepted for kubeconfigs of ack-ram-authenticator: temporary credentials are kept anyway. */
+const switches: Readonly<Record<string, readonly string[]>> = {
+  "token-only": [],
+  "no-cache": [],
+  cache: [],
+  help: ["-h"],
+};
+
+type Flags = Readonly<Record<string, string | undefined>>;
+
+/** Reads `--name value`, `--name=value` and `-n value`. (`node:util` would take longer to load than all the rest.) */
+function parse(args: readonly string[]): Flags {
+  const flags: Record<string, string> = {};
+  const nameOf = (options: typeof valueOptions, word: string): string | undefined =>
+    Object.entries(options).find(([name, others]) => word === `--${name}` || others.includes(word))?.[0];
+  for (let at = 0; at < args.length; at++) {
+    const [, word = "", inline] = /^(--[^=]+|-.)=?(?:(?<==)([\s\S]*))?$/.exec(args[at] ?? "") ?? [];
+    const name = nameOf(valueOptions, word);
+    const value = inline ?? args[at + 1];
+    if (name !== undefined && value !== undefined && flags[name] === undefined) {
+      flags[name] = value;
+      if (inline === undefined) at++;
+    } else if (inline === undefined && nameOf(switches, word) !== undefined) {
+      flags[nameOf(switches, word) ?? ""] = "yes";
+    } else {
+      const problem =
+        name === undefined
+          ? `there is no option ${JSON.stringify(args[at])}`
+          : flags[name] === undefined
+            ? `${word} needs a value`
+            : `${word} is given twice`;
+      throw configError([{ setting: "sallyport token", problem }]);
+    }
+  }
+  return flags;
 }
 
 /** The version that the user asks for, else the one that kubectl says, which has to come back unchanged. */
@@ -149,25 +177,36 @@ function apiVersionOf(asked: string | undefined, execInfo: string | undefined): 
 async function contextOf(flags: Flags, environment: NodeJS.ProcessEnv): Promise<CredentialContext> {
   const home = environment["HOME"] || homedir();
   const stsEndpoint = flags["sts-endpoint"] ?? environment["ACK_RAM_TOOL_STS_ENDPOINT"];
-  const region = flags.region ?? flags["region-id"];
+  const region = flags["region"];
   const caFile = flags["sts-ca-file"] ?? environment["SALLYPORT_STS_CA_FILE"];
-  const directory = environment["SALLYPORT_CACHE_DIR"] || join(home, ".kube", "cache", "sallyport");
   return {
     environment,
     home,
     clock: systemClock,
-    cache:
-      flags["no-cache"] === true
-        ? noCache
-        : createCredentialCache({
-            directory,
-            clock: systemClock,
-            warn: (text) => process.stderr.write(`sallyport: ${text}\n`),
-          }),
+    cache: cacheOf(
+      flags["no-cache"] !== undefined,
+      environment["SALLYPORT_CACHE_DIR"] || join(home, ".kube", "cache", "sallyport"),
+    ),
     ...(stsEndpoint ? { stsEndpoint } : {}),
     ...(region === undefined ? {} : { region }),
     ...(flags["session-name"] === undefined ? {} : { sessionName: flags["session-name"] }),
     ...(caFile ? { stsAuthoritiesPem: await readText("--sts-ca-file", caFile) } : {}),
+  };
+}
+
+/** Only temporary credentials are kept, so an access key does not pay for the cache. */
+function cacheOf(off: boolean, directory: string): CredentialCache {
+  return {
+    async remember(key, marginMs, fetch) {
+      if (off) return await fetch();
+      const { createCredentialCache } = await import("../authenticator/ram/credentials/credential-cache.ts");
+      const warn = (text: string): void => void process.stderr.write(`sallyport: ${text}\n`);
+      return await createCredentialCache({ directory, clock: systemClock, warn }).remember(
+        key,
+        marginMs,
+        fetch,
+      );
+    },
   };
 }
 
