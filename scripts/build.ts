@@ -38,12 +38,12 @@ function commandsOfEntryPoint(): readonly string[] {
  */
 const lazyBuiltins: Plugin = {
   name: "lazy-builtins",
-  setup({ onLoad, onResolve }) {
+  setup(bundling) {
     const builtin = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
-    onResolve({ filter: /^[a-z_:/]+$/ }, ({ path, kind }) =>
+    bundling.onResolve({ filter: /^[a-z_:/]+$/ }, ({ path, kind }) =>
       builtin.has(path) && kind === "import-statement" ? { path, namespace: "builtin" } : undefined,
     );
-    onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => ({
+    bundling.onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => ({
       contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
       loader: "js",
     }));
