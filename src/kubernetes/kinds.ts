@@ -42,6 +42,14 @@ export function resourceNameOf(kind: ResourceKind): string {
   return kind.group === "" ? kind.plural : `${kind.plural}.${kind.group}`;
 }
 
+export const configMapKind: ResourceKind = {
+  group: "",
+  version: "v1",
+  plural: "configmaps",
+  kind: "ConfigMap",
+  namespaced: true,
+};
+
 /** Mappings of RAM identities to cluster users. */
 export const ramIdentityMappingKind: ResourceKind = {
   group: "ramauthenticator.k8s.alibabacloud",
