@@ -57,25 +57,30 @@ else
     exit 0
   fi
   awk -v flag="$flag" -v name="$name" -v kubeconfig="$kubeconfig" -v folder="$folder" '
-    { print; match($0, /^ */); pad = substr($0, 1, RLENGTH) }
-    /^ *- kube-apiserver$/ {
-      print pad "- " flag "=" kubeconfig
-      print pad "- --authentication-token-webhook-version=v1"
-      flags++
-    }
-    /^ *volumeMounts:$/ {
+    { match($0, /^ */); pad = substr($0, 1, RLENGTH) }
+    # A new item goes before the first one of its list, with the same indentation.
+    pending == "mounts" && /^ *- / {
       print pad "- mountPath: " folder
       print pad "  name: " name
       print pad "  readOnly: true"
       mounts++
     }
-    /^ *volumes:$/ {
+    pending == "volumes" && /^ *- / {
       print pad "- hostPath:"
       print pad "    path: " folder
       print pad "    type: Directory"
       print pad "  name: " name
       volumes++
     }
+    { pending = "" }
+    { print }
+    /^ *- kube-apiserver$/ {
+      print pad "- " flag "=" kubeconfig
+      print pad "- --authentication-token-webhook-version=v1"
+      flags++
+    }
+    /^ *volumeMounts:$/ { pending = "mounts" }
+    /^ *volumes:$/ { pending = "volumes" }
     END { exit !(flags == 1 && mounts == 1 && volumes == 1) }
   ' "$manifest" >"$work" ||
     fail "$manifest does not look as kubeadm makes it; nothing was changed. Add the flags, the mount and the volume by hand."
