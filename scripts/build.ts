@@ -53,12 +53,12 @@ const lazyBuiltins: Plugin = {
 /** In the head, a packed module is what comes out of the packed part under its name. */
 const unpacking: Plugin = {
   name: "unpacking",
-  setup({ onLoad, onResolve }) {
-    onResolve({ filter: /^\..*\.ts$/ }, ({ path, resolveDir, kind }) => {
+  setup(bundling) {
+    bundling.onResolve({ filter: /^\..*\.ts$/ }, ({ path, resolveDir, kind }) => {
       const name = relative(root, resolve(resolveDir, path));
       return kind === "dynamic-import" && name in packed ? { path: name, namespace: "packed" } : undefined;
     });
-    onLoad({ filter: /.*/, namespace: "packed" }, ({ path }) => ({
+    bundling.onLoad({ filter: /.*/, namespace: "packed" }, ({ path }) => ({
       contents: `
         import { unpack } from "./scripts/unpack.mjs";
         const { ${(packed[path] ?? []).join(", ")} } = await (await unpack(import.meta.url))(${JSON.stringify(path)});

@@ -71,13 +71,13 @@ describe("a review", () => {
   });
 
   test("of a foreign token is denied without asking STS", async () => {
-    const before = server.sts.calls();
+    const callsSoFar = server.sts.calls();
 
     const answer = await server.review("eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlIn0.c2ln");
 
     assert.equal(answer.status, 200);
     assert.match(answer.review.error ?? "", /token is missing expected "k8s-ack-v2\." prefix$/);
-    assert.deepEqual(server.sts.calls(), before);
+    assert.deepEqual(server.sts.calls(), callsSoFar);
   });
 
   test("of a token for another cluster is denied", async () => {

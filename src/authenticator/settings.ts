@@ -189,7 +189,7 @@ export function readConfigFile(content: string, path: string): ReadConfig {
     const key = known === undefined ? undefined : serverKeys[known];
     if (key !== undefined) read(`server.${known}`, key[1], key[0], each, faults, settings);
   }
-  return { ok: true, config: { settings: settings as RawSettings, server }, faults };
+  return { ok: true, config: { settings, server }, faults };
 }
 
 /** Reads the mappings of a configuration file again, for the MountedFile backend. */

@@ -375,11 +375,11 @@ test("a role is assumed by the plugin, whose temporary credentials are kept", as
     `--sts-endpoint=${sts.origin}`,
     `--sts-ca-file=${stsCAFile}`,
   ]);
-  const before = sts.calls()["AssumeRole"] ?? 0;
+  const callsSoFar = sts.calls()["AssumeRole"] ?? 0;
 
   assert.equal(userInfo(await whoami(file)).username, "dev:alice@corp");
   assert.equal(userInfo(await whoami(file)).username, "dev:alice@corp");
-  assert.equal(sts.calls()["AssumeRole"], before + 1);
+  assert.equal(sts.calls()["AssumeRole"], callsSoFar + 1);
   await cluster.kubectl(["delete", "ramidentitymapping", "role"]);
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { parseToken, type ParsedToken, type ParseTokenOptions, type TokenFault } from "./parse-token.ts";
 import { signRpc } from "./sign.ts";
 import { mintToken, v2Prefix } from "./token.ts";

@@ -106,13 +106,13 @@ describe("an STS that", () => {
       timeoutMs: 1000,
       maxIdleConnections: 1,
     });
-    const before = simulator.calls()["GetCallerIdentity"];
+    const callsSoFar = simulator.calls()["GetCallerIdentity"];
 
     const call = await strict.getCallerIdentity(token());
     strict.close();
 
     assert.equal(call.outcome, "unreachable");
-    assert.equal(simulator.calls()["GetCallerIdentity"], before);
+    assert.equal(simulator.calls()["GetCallerIdentity"], callsSoFar);
   });
 });
 

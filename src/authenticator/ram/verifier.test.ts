@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { FakeClock } from "../../../test/fakes/fake-clock.ts";
 import {
   account,
@@ -270,7 +270,7 @@ describe("tokens of the first generation", () => {
     };
     const signature = signRpc("GET", Object.entries(parameters), alice.accessKeySecret.reveal());
     const query = new URLSearchParams({ ...parameters, Signature: signature });
-    return `k8s-ack-v1.${Buffer.from(`https://sts.aliyuncs.com/?${query}`).toString("base64")}`;
+    return `k8s-ack-v1.${Buffer.from(`https://sts.aliyuncs.com/?${query.toString()}`).toString("base64")}`;
   };
 
   test("are refused by default", async () => {

@@ -35,7 +35,8 @@ export interface CredentialCacheOptions {
 const staleLockMs = 15_000;
 
 export function createCredentialCache(options: CredentialCacheOptions): CredentialCache {
-  const { clock, directory, warn } = options;
+  const { clock, directory } = options;
+  const warn = (text: string): void => options.warn(text);
 
   async function read(path: string): Promise<Credentials | undefined> {
     let file;

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { alice, account, developers, root } from "../../../../test/fakes/ram.ts";
 import { systemClock } from "../../../clock.ts";
 import { SallyportError } from "../../../errors.ts";
@@ -566,13 +566,13 @@ describe("the cache of temporary credentials", () => {
       warn: () => undefined,
     });
     const base = { accessKeyId: alice.accessKeyId, accessKeySecret: alice.accessKeySecret };
-    const before = sts.calls()["AssumeRole"] ?? 0;
+    const callsSoFar = sts.calls()["AssumeRole"] ?? 0;
 
     const first = await assumeRole(base, { roleArn: developers.arn }, context({}, { cache }));
     const second = await assumeRole(base, { roleArn: developers.arn }, context({}, { cache }));
     await assumeRole(base, { roleArn: developers.arn, sessionName: "other" }, context({}, { cache }));
 
     assert.equal(first.accessKeyId, second.accessKeyId);
-    assert.equal(sts.calls()["AssumeRole"], before + 2);
+    assert.equal(sts.calls()["AssumeRole"], callsSoFar + 2);
   });
 });
