@@ -56,7 +56,7 @@ export const errorTable = {
   },
   // RAM tokens and credentials
   E_RAM_CLUSTER_ID: {
-    message: "{problem}",
+    message: "The cluster id cannot be used: {problem}.",
     remedy: "Give the cluster's id with -i or --cluster-id: an ACK cluster's is c and 32 hexadecimal digits.",
     exitCode: 2,
   },
@@ -67,7 +67,7 @@ export const errorTable = {
   },
   E_RAM_CREDENTIALS: {
     message: "The credentials of {source} cannot be used: {problem}",
-    remedy: "{advice}",
+    remedy: "{advice} `sallyport token --help` says where credentials are looked for.",
     exitCode: 1,
   },
   E_RAM_CLOCK: {
@@ -87,7 +87,7 @@ export const errorTable = {
   },
   E_MAPPING_NOT_ADDED: {
     message: "The mapping was not added: {detail}",
-    remedy: "{advice}",
+    remedy: "{advice} Nothing was changed.",
     exitCode: 1,
   },
   // Kubernetes

@@ -136,7 +136,7 @@ describe("a mistake is a sentence and not a stack trace:", () => {
     code: number,
     says: RegExp,
   ][] = [
-    ["no cluster id", [], key, 2, /The cluster id is missing/],
+    ["no cluster id", [], key, 2, /The cluster id cannot be used: it is missing/],
     [
       "a cluster id of another form",
       ["-i", "my cluster"],

@@ -50,8 +50,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const file = flags["config"] === undefined ? {} : await readConfig(flags["config"]);
   const clusterId = flags["cluster-id"] ?? file.clusterId ?? "";
   if (!clusterIdPattern.test(clusterId)) {
-    const problem =
-      clusterId === "" ? "The cluster id is missing." : `"${clusterId}" is not the form of a cluster id.`;
+    const problem = clusterId === "" ? "it is missing" : `"${clusterId}" is not the form of a cluster id`;
     throw new SallyportError("E_RAM_CLUSTER_ID", { problem });
   }
 

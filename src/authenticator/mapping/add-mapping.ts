@@ -30,7 +30,7 @@ export async function addMapping(client: ClusterClient, mapping: NewMapping): Pr
     if (read.status === 404) {
       throw notAdded(
         `the ConfigMap ${mappingConfigMap.namespace}/${mappingConfigMap.name} is not there`,
-        `Create it: kubectl -n ${mappingConfigMap.namespace} create configmap ${mappingConfigMap.name}`,
+        `Create it with \`kubectl -n ${mappingConfigMap.namespace} create configmap ${mappingConfigMap.name}\`.`,
       );
     }
     if (read.status !== 200) throw refusedBy(read.status);
