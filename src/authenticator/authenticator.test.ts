@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { connect as connectPlain } from "node:net";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { connect } from "node:tls";
 import { startTestAuthenticator, type TestAuthenticator } from "../../test/fakes/authenticator.ts";
 import { account, alice, root, tokenOf } from "../../test/fakes/ram.ts";
+import { temporaryFolder } from "../../test/temporary-folder.ts";
+import { systemClock } from "../clock.ts";
 import { createLog } from "../observe/log.ts";
+import { createAuthority } from "../pki/authority.ts";
 
 const lines: string[] = [];
 let server: TestAuthenticator;
@@ -180,6 +184,30 @@ describe("connections", () => {
     });
     assert.doesNotMatch(await closed, /200/);
   });
+});
+
+test("an API server without the required client certificate is refused", async (t) => {
+  const authority = await createAuthority({
+    commonName: "clients",
+    keyType: "ec-p256",
+    lifetimeMs: 3_600_000,
+    clock: systemClock,
+  });
+  const client = await authority.issue({
+    commonName: "kube-apiserver",
+    usage: "client",
+    keyType: "ec-p256",
+    lifetimeMs: 3_600_000,
+  });
+  const caFile = join(temporaryFolder(t), "clients.pem");
+  await writeFile(caFile, authority.certificatePem);
+  const guarded = await startTestAuthenticator({ mapUsers }, { raw: { clientCAFile: caFile } });
+  t.after(() => guarded.stop());
+  const body = JSON.stringify({ spec: { token: tokenOf(alice, Date.now()) } });
+
+  assert.equal((await guarded.send("POST", "/authenticate", body)).status, 403);
+  const known = await guarded.send("POST", "/authenticate", body, {}, client);
+  assert.match(known.body, /"username":"alice"/);
 });
 
 describe("operations", () => {

@@ -5,6 +5,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
+import { text as readAll } from "node:stream/consumers";
 import { Option, type Command } from "commander";
 import { startAuthenticator, openBackends } from "../authenticator/authenticator.ts";
 import { addMapping } from "../authenticator/mapping/add-mapping.ts";
@@ -307,7 +308,7 @@ interface VerifyFlags extends CommonFlags {
 async function verify(flags: VerifyFlags): Promise<number> {
   const faults: ConfigFault[] = [];
   const { settings } = await settingsOf(flags, rawOf(flags, faults), faults);
-  const token = flags.token === "-" ? (await readFile("/dev/stdin", "utf8")).trim() : flags.token;
+  const token = flags.token === "-" ? (await readAll(process.stdin)).trim() : flags.token;
   const metrics = createAuthenticatorMetrics(createRegistry(version));
   const sts = createStsClient({
     origin: settings.stsOrigin,

@@ -13,6 +13,7 @@ import { checkSettings, readConfigFile, type RawSettings } from "../../src/authe
 import { systemClock, type Clock } from "../../src/clock.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import { createAuthenticatorMetrics } from "../../src/observe/authenticator-metrics.ts";
+import type { Secret } from "../../src/secret.ts";
 import { createRegistry } from "../../src/observe/metrics.ts";
 import { alice, clusterId, developers, root } from "./ram.ts";
 
@@ -35,6 +36,7 @@ export interface TestAuthenticator {
     path: string,
     body?: string,
     headers?: Readonly<Record<string, string>>,
+    client?: { readonly certificatePem: string; readonly privateKeyPem: Secret },
   ): Promise<HttpAnswer>;
   writeConfig(server: Readonly<Record<string, unknown>>): Promise<void>;
   stop(): Promise<void>;
@@ -98,7 +100,7 @@ export async function startTestAuthenticator(
     ...options.parts,
   });
 
-  const send: TestAuthenticator["send"] = (method, path, body, headers = {}) =>
+  const send: TestAuthenticator["send"] = (method, path, body, headers = {}, client) =>
     new Promise((resolve, reject) => {
       const outgoing = request(
         {
@@ -109,6 +111,9 @@ export async function startTestAuthenticator(
           path,
           ca: running.trustPem,
           agent: false,
+          ...(client === undefined
+            ? {}
+            : { cert: client.certificatePem, key: client.privateKeyPem.reveal() }),
           headers: {
             ...(body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) }),
             ...headers,

@@ -200,6 +200,30 @@ describe("every part of the envelope", () => {
     });
   }
 
+  const long: readonly [name: string, length: number, expected: TokenFault][] = [
+    ["x-acs-date", 100, "malformed"],
+    ["x-acs-security-token", 6_001, "malformed"],
+    ["x-acs-signature-nonce", 65, "malformed"],
+    ["x-acs-action", 100, "unexpected-action"],
+    ["Authorization", 7_000, "bad-authorization"],
+  ];
+  for (const [name, length, expected] of long) {
+    test(`${name} that is over-long is refused`, () => {
+      const value = envelope();
+      value.headers[name] = "a".repeat(length);
+      assert.equal(faultOf(encode(value), { maxLength: 65_536 }), expected);
+    });
+  }
+
+  test("a user agent of any length and kind is shown in part only", () => {
+    const value = envelope();
+    value.headers["user-agent"] = `agent\r\nx-injected: 1 ${"é".repeat(500)}`;
+    const parsed = parseToken(encode(value), options);
+    assert.ok(parsed.ok);
+    assert.match(parsed.token.userAgent, /^agent\?\?x-injected: 1 \?+$/);
+    assert.equal(parsed.token.userAgent.length, 128);
+  });
+
   test("a name that stands twice is found when it is written with escapes", () => {
     const text = JSON.stringify(envelope()).replace('"query":{', '"query":{"\\u0041CKClusterId":"x",');
     assert.equal(faultOf(encode(text)), "repeated-name");
