@@ -35,6 +35,20 @@ beforeEach(() => {
   reporter = createClusterReporter(client, { clock, log: silentLog });
 });
 
+/** The body of one of the requests, counted from the end when negative. */
+function bodyOf<Body>(at: number): Body {
+  const request = asked.at(at);
+  assert.ok(request !== undefined, `there is no request ${at}`);
+  return request.body as Body;
+}
+
+interface WrittenStatus {
+  readonly status: {
+    readonly canonicalARN: string;
+    readonly conditions: readonly { readonly message: string; readonly lastTransitionTime: string }[];
+  };
+}
+
 function mapping(status?: object): KubernetesObject {
   return {
     apiVersion: "ramauthenticator.k8s.alibabacloud/v1alpha1",
@@ -83,7 +97,7 @@ describe("what was understood of a mapping", () => {
     await clock.advance(3_600_000);
     reporter.report(mapping({ canonicalARN: "old", userID: "", conditions: [condition] }), synced);
     await reporter.idle();
-    const { status } = asked[0]?.body as { status: { conditions: { lastTransitionTime: string }[] } };
+    const { status } = bodyOf<WrittenStatus>(0);
     assert.equal(status.conditions[0]?.lastTransitionTime, "2026-01-01T00:00:00Z");
   });
 
@@ -91,8 +105,8 @@ describe("what was understood of a mapping", () => {
     reporter.report(mapping(), { outcome: "refused", problem: "it has no username" });
     await reporter.idle();
 
-    const { status } = asked[0]?.body as { status: Record<string, unknown> };
-    assert.equal(status["canonicalARN"], "");
+    const { status } = bodyOf<WrittenStatus>(0);
+    assert.equal(status.canonicalARN, "");
     const event = asked[1]?.body as Readonly<Record<string, unknown>>;
     assert.deepEqual(
       [event["type"], event["reason"], event["message"]],
@@ -107,9 +121,7 @@ describe("what was understood of a mapping", () => {
     reporter.report(mapping(), synced);
     await reporter.idle();
 
-    const names = [asked[1], asked[3]].map(
-      (each) => (each?.body as { metadata: { name: string } }).metadata.name,
-    );
+    const names = [1, 3].map((at) => bodyOf<{ metadata: { name: string } }>(at).metadata.name);
     assert.equal(names[0], names[1]);
   });
 });
@@ -123,7 +135,7 @@ describe("an API server that", () => {
     await clock.advance(5_000);
     await reporter.idle();
 
-    const { status } = asked.at(-2)?.body as { status: { conditions: { message: string }[] } };
+    const { status } = bodyOf<WrittenStatus>(-2);
     assert.equal(status.conditions[0]?.message, "newer");
   });
 
