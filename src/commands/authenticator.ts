@@ -12,6 +12,7 @@ import { addMapping } from "../authenticator/mapping/add-mapping.ts";
 import { createClusterReporter } from "../authenticator/mapping/cluster-reporter.ts";
 import { readState } from "../authenticator/mapping/followed-file.ts";
 import { createRamMapper } from "../authenticator/mapping/ram-mapper.ts";
+import { countingWatchFailures } from "../authenticator/mapping/watch-failures.ts";
 import { createStsClient } from "../authenticator/ram/sts-client.ts";
 import { createRamVerifier, ramVerifierDefaults } from "../authenticator/ram/verifier.ts";
 import { ensurePair, giveFilesTo, writePublic } from "../authenticator/server-certificate.ts";
@@ -199,19 +200,17 @@ async function serve(flags: ServerFlags): Promise<number> {
   const log = createLog({ level: flags.logLevel });
   const registry = createRegistry(version);
   const metrics = createAuthenticatorMetrics(registry);
-  const kubernetesMetrics = createKubernetesMetrics(registry);
 
   const { trustPem } = await ensurePair(settings.stateDir, settings, systemClock);
   if (settings.generateKubeconfig !== undefined) {
     await writeWebhookKubeconfig(settings.generateKubeconfig, settings, trustPem);
   }
-  const sources = await openSource(settings, flags.manifests, log, {
-    ...kubernetesMetrics,
-    watchRestarted(resource, reason) {
-      kubernetesMetrics.watchRestarted(resource, reason);
-      if (resource === "configmaps" && reason === "failed") metrics.configMapWatchFailed();
-    },
-  });
+  const sources = await openSource(
+    settings,
+    flags.manifests,
+    log,
+    countingWatchFailures(createKubernetesMetrics(registry), metrics),
+  );
   const reporter =
     sources?.client === undefined
       ? undefined
