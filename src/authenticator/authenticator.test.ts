@@ -258,6 +258,27 @@ describe("operations", () => {
   });
 });
 
+test("of a scrubbed account neither the answer nor the log shows account or ARN", async (t) => {
+  const log: string[] = [];
+  const scrubbing = await startTestAuthenticator(
+    { mapUsers, scrubbedAccounts: [account] },
+    { parts: { log: createLog({ level: "debug", sink: { write: (line) => log.push(line) } }) } },
+  );
+  t.after(() => scrubbing.stop());
+
+  const allowed = await scrubbing.review(tokenOf(alice, Date.now()));
+  const denied = await scrubbing.review(tokenOf(root, Date.now()));
+
+  assert.equal(allowed.review.user?.uid, "ack-ram-authenticator:administrative:alice");
+  assert.ok(!allowed.body.includes(account) && !denied.body.includes(account));
+  const audit = log.filter((line) => line.includes('"authenticator.review"'));
+  assert.equal(audit.length, 2);
+  for (const line of audit) {
+    assert.ok(!line.includes(account) && !line.includes(alice.accessKeyId), line);
+    assert.match(line, /"subject":"\(scrubbed\)"/);
+  }
+});
+
 describe("the mounted file", () => {
   test("is followed, and a broken version leaves the last good one in force", async () => {
     const mapped = async (): Promise<string | undefined> =>

@@ -4,7 +4,7 @@ import { account, alice, clusterId, developers, tokenOf } from "../../../test/fa
 import { systemClock } from "../../clock.ts";
 import { silentLog } from "../../observe/log.ts";
 import { parseToken, type RamToken } from "./parse-token.ts";
-import { createStsClient, type StsCall, type StsClient } from "./sts-client.ts";
+import { createStsClient, rebuildRequest, type StsCall, type StsClient } from "./sts-client.ts";
 import { startStsSimulator, type StsFault, type StsSimulator } from "./sts-simulator.ts";
 
 let simulator: StsSimulator;
@@ -113,6 +113,37 @@ describe("an STS that", () => {
 
     assert.equal(call.outcome, "unreachable");
     assert.equal(simulator.calls()["GetCallerIdentity"], callsSoFar);
+  });
+});
+
+test("of a token only signature, date, security token, nonce and listed parameters reach STS", () => {
+  const parts = {
+    generation: 2,
+    accessKeyId: "LTAI",
+    authorization: "ACS3-HMAC-SHA256 Credential=LTAI,SignedHeaders=x,Signature=y",
+    date: "2026-01-01T00:00:00Z",
+    signedAt: 0,
+    securityToken: "CAIS",
+    nonce: "n-1",
+    extraQuery: { env: "a b&c" },
+    userAgent: "ack-ram-tool/1",
+  } as const;
+
+  assert.deepEqual(rebuildRequest(parts, { clusterId: "c1", userAgent: "us/1" }), {
+    method: "POST",
+    path: "/?ACKClusterId=c1&env=a%20b%26c",
+    headers: {
+      accept: "application/json",
+      "user-agent": "us/1 ack-ram-tool/1",
+      "content-length": "0",
+      "x-acs-action": "GetCallerIdentity",
+      "x-acs-version": "2015-04-01",
+      "x-acs-content-sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+      "x-acs-date": "2026-01-01T00:00:00Z",
+      "x-acs-security-token": "CAIS",
+      "x-acs-signature-nonce": "n-1",
+      authorization: parts.authorization,
+    },
   });
 });
 
