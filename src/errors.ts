@@ -1,0 +1,142 @@
+/**
+ * Every error Sallyport can report: its stable code, the sentence that says what happened, what to do about it, and
+ * how the process or the HTTP answer ends. `docs/reference/errors.md` is generated from this table and tested against it.
+ *
+ * Expected outcomes (a wrong password, a secret that is not there) are values, not errors, and have no entry here.
+ * @module
+ */
+
+/** One row of the table. `{name}` in a sentence is replaced by the field of that name in the error's data. */
+interface ErrorRow {
+  /** What happened, as a sentence. */
+  readonly message: string;
+  /** What the operator can do, as a sentence. */
+  readonly remedy: string;
+  /** Exit code of the command that ends with this error: 1 it failed, 2 it was asked wrongly. */
+  readonly exitCode: 1 | 2;
+}
+
+export const errorTable = {
+  // Any command
+  E_CONFIG_INVALID: {
+    message: "The configuration has {count} fault(s):{faults}",
+    remedy: "Correct every line above and start again; `--help` lists the settings.",
+    exitCode: 2,
+  },
+  E_INTERNAL: {
+    message: "Sallyport met a fault of its own: {detail}",
+    remedy: "Please report it with the log lines around it; no secret is in them.",
+    exitCode: 1,
+  },
+  // Servers
+  E_LISTEN_FAILED: {
+    message: "Cannot listen on {address}: {detail}",
+    remedy: "Free the address or choose another one.",
+    exitCode: 1,
+  },
+  // Account provider
+  E_HOST_DIRECTORY: {
+    message: "Cannot {action} {path}: {detail}",
+    remedy:
+      "Give the account provider a host directory that it may write, or remove what stands in its way ({directory}).",
+    exitCode: 1,
+  },
+  E_CERTIFICATES: {
+    message: "The certificates in {path} cannot be used: {detail}",
+    remedy:
+      "Put ca/ca.crt, server/tls.crt, server/tls.key, client/tls.crt and client/tls.key there, or leave --tls-dir out.",
+    exitCode: 1,
+  },
+  // Certificates and keys
+  E_PEM_INVALID: {
+    message: "PEM text cannot be read: {detail}.",
+    remedy: "Give the file as it was issued, with its BEGIN and END lines.",
+    exitCode: 2,
+  },
+  E_CERTIFICATE_INVALID: {
+    message: "A certificate cannot be read: {detail}.",
+    remedy: "Give one X.509 certificate in PEM.",
+    exitCode: 2,
+  },
+  E_AUTHORITY_UNUSABLE: {
+    message: "The certificate authority {subject} cannot sign certificates: {detail}.",
+    remedy: "Give an authority's certificate together with its own P-256, P-384 or RSA private key.",
+    exitCode: 2,
+  },
+  E_PFX_UNSUITABLE: {
+    message: "The identity cannot be written as a PFX file for the released plugin: {detail}.",
+    remedy: "Give an RSA certificate with its own private key.",
+    exitCode: 2,
+  },
+  E_CERTIFICATE_REQUEST_INVALID: {
+    message: "No certificate can be issued for {subject}: {detail}.",
+    remedy: "Shorten or correct the names that the certificate is to carry.",
+    exitCode: 1,
+  },
+} as const satisfies Readonly<Record<string, ErrorRow>>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+/** Values that may stand in an error: never a secret, which has a type of its own (`secret.ts`). */
+export type ErrorData = Readonly<Record<string, string | number | boolean>>;
+
+/** The one error class. Callers switch on {@link SallyportError.code}, never on the message. */
+export class SallyportError extends Error {
+  readonly code: ErrorCode;
+  readonly data: ErrorData;
+
+  /** @param data fills the `{name}` places of the table's sentences. */
+  constructor(code: ErrorCode, data: ErrorData = {}, options: { readonly cause?: unknown } = {}) {
+    super(fill(errorTable[code].message, data), options);
+    this.name = "SallyportError";
+    this.code = code;
+    this.data = data;
+  }
+
+  /** What the operator can do about it. */
+  get remedy(): string {
+    return fill(errorTable[this.code].remedy, this.data);
+  }
+
+  get exitCode(): 1 | 2 {
+    return errorTable[this.code].exitCode;
+  }
+}
+
+/** One thing wrong with the configuration: the setting as its user knows it, and what is wrong with its value. */
+export interface ConfigFault {
+  readonly setting: string;
+  readonly problem: string;
+}
+
+/** All faults of a configuration at once, so that its user corrects it once. */
+export function configError(faults: readonly ConfigFault[]): SallyportError {
+  return new SallyportError("E_CONFIG_INVALID", {
+    count: faults.length,
+    faults: faults.map((fault) => `\n  ${fault.setting}: ${fault.problem}`).join(""),
+  });
+}
+
+/** Anything thrown, as an error with a code; what is not ours becomes `E_INTERNAL` with its message and no stack. */
+export function asSallyportError(thrown: unknown): SallyportError {
+  if (thrown instanceof SallyportError) return thrown;
+  return new SallyportError("E_INTERNAL", { detail: reasonOf(thrown) }, { cause: thrown });
+}
+
+/** The short reason of anything thrown, for a log field or a sentence: a message or a system error code. */
+export function reasonOf(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown);
+  if (thrown instanceof AggregateError && thrown.message === "") {
+    return thrown.errors.map(reasonOf).join("; ");
+  }
+  return thrown.message === "" ? thrown.name : thrown.message;
+}
+
+/** The lines that a command prints on standard error: what happened and what to do, never a stack trace. */
+export function describeForOperator(error: SallyportError): string {
+  return `sallyport: ${error.message}\n  ${error.remedy} [${error.code}]`;
+}
+
+function fill(template: string, data: ErrorData): string {
+  return template.replace(/\{(\w+)\}/g, (place, name: string) => (name in data ? String(data[name]) : place));
+}

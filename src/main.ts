@@ -1,0 +1,60 @@
+#!/usr/bin/env node
+/**
+ * The entry point: finds the command that is asked for and imports only that one's module, so that a command pays for
+ * nothing it does not use (`sallyport token` runs at every `kubectl` call).
+ * @module
+ */
+import { asSallyportError, describeForOperator } from "./errors.ts";
+import { version } from "./version.ts";
+
+/** A command's module: it takes the words after its own name and resolves to an exit code. */
+interface CommandModule {
+  run(args: readonly string[]): Promise<number>;
+}
+
+interface CommandEntry {
+  readonly summary: string;
+  load(): Promise<CommandModule>;
+}
+
+const commands: Readonly<Record<string, CommandEntry>> = {};
+
+const help = `Usage: sallyport COMMAND [OPTIONS]
+
+Carries identity across the wall between a Kubernetes cluster and the directories and clouds an enterprise already runs.
+
+Commands:
+${Object.entries(commands)
+  .map(([name, entry]) => `  ${name.padEnd(18)} ${entry.summary}`)
+  .join("\n")}
+
+  --version          print the version
+  --help             print this; \`sallyport COMMAND --help\` prints a command's settings
+`;
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === "--version" || name === "-V") {
+    process.stdout.write(`${version}\n`);
+    return 0;
+  }
+  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+    (name === undefined ? process.stderr : process.stdout).write(help);
+    return name === undefined ? 2 : 0;
+  }
+  const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (entry === undefined) {
+    process.stderr.write(`sallyport: there is no command "${name}".\n  \`sallyport --help\` lists them.\n`);
+    return 2;
+  }
+  const command = await entry.load();
+  return await command.run(rest);
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (thrown) {
+  const error = asSallyportError(thrown);
+  process.stderr.write(`${describeForOperator(error)}\n`);
+  process.exitCode = error.exitCode;
+}

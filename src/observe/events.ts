@@ -1,0 +1,37 @@
+/**
+ * The name of every log event, so that an alert rule written for one release still matches in the next.
+ * Add a block per role; keep it in alphabetical order.
+ * @module
+ */
+export type LogEvent = AccountProviderEvent | HostEvent | ServiceEvent;
+
+/** Life of any service. */
+type ServiceEvent =
+  | "service.connection-evicted"
+  | "service.drain-timed-out"
+  | "service.draining"
+  | "service.listening"
+  | "service.ready"
+  | "service.request"
+  | "service.request-failed"
+  | "service.stopped"
+  | "service.tls-replaced";
+
+type AccountProviderEvent =
+  | "account-provider.mtls-disabled"
+  | "certificates.fault"
+  | "certificates.rotated"
+  | "credentials.requested"
+  | "secret.changed"
+  | "secret.suspicious"
+  | "secret.unusable";
+
+/** Files and root store of the host. */
+type HostEvent =
+  | "host.cleaned"
+  | "host.files-failed"
+  | "host.files-removed"
+  | "host.files-written"
+  | "host.left-alone"
+  | "host.root-removed"
+  | "host.root-trusted";

@@ -1,0 +1,48 @@
+/**
+ * A value that must not be printed. Every password, token and private key travels as a `Secret`, so that no log, error,
+ * JSON or template string can carry it by accident; `reveal()` is the one place to look for in a review.
+ * @module
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { inspect } from "node:util";
+
+const placeholder = "[secret]";
+
+export class Secret {
+  readonly #value: string;
+
+  constructor(value: string) {
+    this.#value = value;
+  }
+
+  /** The value itself. Hand it to the one call that needs it; never keep the result. */
+  reveal(): string {
+    return this.#value;
+  }
+
+  /** Number of UTF-16 code units: the only thing about a secret that may be shown. */
+  get length(): number {
+    return this.#value.length;
+  }
+
+  /** Compares in constant time, whatever the lengths. */
+  equals(other: Secret): boolean {
+    return timingSafeEqual(digest(this.#value), digest(other.#value));
+  }
+
+  toString(): string {
+    return placeholder;
+  }
+
+  toJSON(): string {
+    return placeholder;
+  }
+
+  [inspect.custom](): string {
+    return placeholder;
+  }
+}
+
+function digest(value: string): Buffer {
+  return createHash("sha256").update(value, "utf8").digest();
+}
