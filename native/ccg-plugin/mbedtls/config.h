@@ -1,6 +1,6 @@
 /*
  * The part of mbedTLS the plugin needs: a TLS 1.2 and 1.3 client with ECDHE and AES-GCM,
- * certificates with P-256 or RSA keys, PEM, and nothing else. No server, no
+ * certificates with P-256, P-384 or RSA keys, PEM, and nothing else. No server, no
  * session cache or tickets, no CBC, no renegotiation, no files, no sockets, no debug texts.
  *
  * Memory, clock and random numbers come from ../src/platform.c, so that the library needs no C
@@ -41,6 +41,7 @@ int plugin_snprintf(char *text, size_t size, const char *format, ...);
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
 #define MBEDTLS_AESNI_C
+#define MBEDTLS_BLOCK_CIPHER_NO_DECRYPT
 #define MBEDTLS_CIPHER_C
 #define MBEDTLS_GCM_C
 #define MBEDTLS_MD_C
@@ -50,6 +51,7 @@ int plugin_snprintf(char *text, size_t size, const char *format, ...);
 #define MBEDTLS_BIGNUM_C
 #define MBEDTLS_ECP_C
 #define MBEDTLS_ECP_DP_SECP256R1_ENABLED
+#define MBEDTLS_ECP_DP_SECP384R1_ENABLED
 #define MBEDTLS_ECP_NIST_OPTIM
 #define MBEDTLS_ECDH_C
 #define MBEDTLS_ECDSA_C

@@ -91,7 +91,7 @@ __attribute__((noreturn)) void __stack_chk_fail(void) {
 
 /* Called once while the DLL is loaded, by a function that is itself not guarded. A zero byte stops string copies. */
 __attribute__((optimize("no-stack-protector"))) void runtime_attach(void) {
-  uintptr_t guard;
+  uintptr_t guard = 0;
   if (BCRYPT_SUCCESS(BCryptGenRandom(NULL, (PUCHAR)&guard, sizeof guard, BCRYPT_USE_SYSTEM_PREFERRED_RNG))) {
     __stack_chk_guard = guard & ~(uintptr_t)0xFF;
   }
