@@ -46,10 +46,12 @@ const programLimitMs = 120_000;
 
 export class Wine {
   readonly prefix: string;
+  readonly #directory: string;
   readonly #logs: string;
   #runs = 0;
 
   private constructor(directory: string) {
+    this.#directory = directory;
     this.prefix = join(directory, "prefix");
     this.#logs = join(directory, "logs");
     mkdirSync(this.#logs, { recursive: true });
@@ -60,6 +62,8 @@ export class Wine {
     const base = process.env["SALLYPORT_E2E_RUN_DIRECTORY"] ?? tmpdir();
     const wine = new Wine(mkdtempSync(join(base, "wine-")));
     await wine.#expect(winePath, ["wineboot", "-i"]);
+    // What comes after the first boot must not meet its end: two service managers of one prefix lock each other out.
+    await wine.#stop();
     await wine.#expect(winePath, ["winecfg", "-v", "win10"]);
     mkdirSync(wine.path("C:\\plugin"));
     cpSync(builtFile("SallyportCcgPlugin.dll"), wine.path(pluginDll));
@@ -120,11 +124,16 @@ export class Wine {
     await this.registry("add", key, "/v", "DllSurrogate", "/d", "C:\\windows\\system32\\dllhost.exe");
   }
 
-  /** Ends everything in the prefix and removes it. */
+  /** Ends everything in the prefix and removes it; the logs stay as long as the run's folder does. */
   async close(): Promise<void> {
+    await this.#stop();
+    const runDirectory = process.env["SALLYPORT_E2E_RUN_DIRECTORY"];
+    rmSync(runDirectory === undefined ? this.#directory : this.prefix, { recursive: true, force: true });
+  }
+
+  async #stop(): Promise<void> {
     await this.#run(wineServerPath, ["-k"], {});
     await this.#run(wineServerPath, ["-w"], {});
-    rmSync(this.prefix, { recursive: true, force: true });
   }
 
   async #expect(command: string, args: readonly string[]): Promise<WineResult> {
