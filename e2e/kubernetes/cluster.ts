@@ -65,6 +65,9 @@ export class ConditionNotMet extends Error {
   override readonly name = "ConditionNotMet";
 }
 
+/** What the control plane's programs write although nothing is the matter. */
+const routine = /^I\d{4} |^raft|Skipping API|^\S+ \S+ I \|/u;
+
 export interface ClusterFacts {
   readonly directory: string;
   readonly assets: string;
@@ -76,6 +79,8 @@ export interface ClusterFacts {
 export class Cluster {
   readonly directory: string;
   readonly server: string;
+  /** The certificate of the authority that signed the API server's, PEM. */
+  readonly authority: string;
   /** The API as the administrator. */
   readonly admin: ApiClient;
   protected readonly assets: string;
@@ -87,10 +92,8 @@ export class Cluster {
     this.directory = facts.directory;
     this.server = facts.server;
     this.assets = facts.assets;
-    this.#authority = new CertificateAuthority({
-      certificate: readFileSync(join(facts.directory, "pki/ca.crt"), "utf8"),
-      key: readFileSync(join(facts.directory, "pki/ca.key"), "utf8"),
-    });
+    this.#authority = new CertificateAuthority(join(facts.directory, "pki"));
+    this.authority = this.#authority.certificate;
     this.admin = this.#remember(
       new ApiClient({
         server: facts.server,
@@ -101,11 +104,6 @@ export class Cluster {
         },
       }),
     );
-  }
-
-  /** The certificate of the authority that signed the API server's, PEM. */
-  get authority(): string {
-    return this.#authority.credential.certificate;
   }
 
   /** The path of one of the bed's programs. */
@@ -210,7 +208,7 @@ export class Cluster {
   /** What a process shows that listens on the cluster IP of this Service. */
   serviceCertificate(namespace: string, service: string): Promise<Credential> {
     const name = `${service}.${namespace}.svc`;
-    return this.#authority.issueServer(name, [{ type: "dns", value: name }]);
+    return this.#authority.issueServer(name, [`DNS:${name}`]);
   }
 
   /** Runs kubectl; throws what it printed unless it succeeded or failure is allowed. */
@@ -305,14 +303,15 @@ export class Cluster {
   }
 
   /** The last words of each of the control plane's programs, without their routine remarks. */
-  logs(lines = 12): string {
+  logs(lines = 8): string {
     const folder = join(this.directory, "logs");
     if (!existsSync(folder)) return `(no logs in ${folder})`;
     return readdirSync(folder)
+      .filter((file) => file.endsWith(".log"))
       .map((file) => {
         const remarkable = tail(join(folder, file), 400)
           .split("\n")
-          .filter((line) => line !== "" && !/^I\d{4} /u.test(line));
+          .filter((line) => line !== "" && !routine.test(line));
         return [`--- ${join(folder, file)}`, ...remarkable.slice(-lines)].join("\n");
       })
       .join("\n");

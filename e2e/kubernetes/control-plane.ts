@@ -70,7 +70,7 @@ export class ControlPlane extends Cluster {
     await this.#processes.stopApiServer();
   }
 
-  /** Starts it again, on the same port and the same etcd. */
+  /** Starts it again, on the same port and the same etcd; does nothing when it runs. */
   async startApiServer(): Promise<void> {
     await this.#processes.startApiServer();
   }
@@ -126,6 +126,7 @@ class Processes {
   }
 
   async startApiServer(): Promise<void> {
+    if (this.#apiServer !== undefined && this.#apiServer.exit === undefined) return;
     const [etcd, , port] = this.#ports;
     const pki = join(this.facts.directory, "pki");
     this.#apiServer = this.#spawn("kube-apiserver", [
@@ -287,15 +288,14 @@ async function writeCertificates(
     write(`${name}.key`, credential.key);
   };
 
-  const authority = await CertificateAuthority.create();
-  writeCredential("ca", authority.credential);
+  const authority = await CertificateAuthority.create(pki);
   writeCredential(
     "apiserver",
     await authority.issueServer("kube-apiserver", [
-      { type: "ip", value: "127.0.0.1" },
-      { type: "ip", value: "127.96.0.1" },
-      { type: "dns", value: "localhost" },
-      { type: "dns", value: "kubernetes.default.svc" },
+      "IP:127.0.0.1",
+      "IP:127.96.0.1",
+      "DNS:localhost",
+      "DNS:kubernetes.default.svc",
     ]),
   );
   const admin = await authority.issueClient(administrator.user, administrator.groups);
@@ -308,11 +308,11 @@ async function writeCertificates(
   writeCredential("controllers", controllerManager);
   writeKubeconfigFile(join(pki, "controllers.kubeconfig"), {
     server: facts.server,
-    authority: authority.credential.certificate,
+    authority: authority.certificate,
     namespace: "default",
     user: { "client-certificate": join(pki, "controllers.crt"), "client-key": join(pki, "controllers.key") },
   });
-  return { authority: authority.credential.certificate, credential: admin };
+  return { authority: authority.certificate, credential: admin };
 }
 
 /** Four free ports of 127.0.0.1, held open together while they are chosen. */

@@ -4,9 +4,11 @@
  */
 import type { BedContext, PreparedBed } from "../bed.ts";
 import { obtainAssets } from "./assets.ts";
+import { requireOpenssl } from "./certificates.ts";
 import { offerSharedCluster } from "./shared-cluster.ts";
 
 export async function prepare(context: BedContext): Promise<PreparedBed> {
+  await requireOpenssl();
   const assets = await obtainAssets(context);
   // Also for the shared cluster, which is started in this process.
   process.env["SALLYPORT_E2E_KUBERNETES_ASSETS"] = assets;

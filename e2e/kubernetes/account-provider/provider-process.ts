@@ -22,6 +22,8 @@ export interface ProviderOptions {
   readonly namespace: string;
   /** The one secret it serves. */
   readonly secret: string;
+  /** Further flags. */
+  readonly flags?: readonly string[];
 }
 
 export interface Answer {
@@ -57,8 +59,9 @@ export class ProviderProcess {
         `--host-dir=${hostDirectory}`,
         "--operations-address=127.0.0.1:0",
         "--log-level=debug",
+        ...(options.flags ?? []),
       ],
-      { logFile: join(cluster.directory, "logs", `account-provider-${options.namespace}.log`) },
+      { logFile: join(cluster.directory, "logs/account-providers", `${options.namespace}.log`) },
     );
     const provider = new ProviderProcess(child, hostDirectory, options);
     t.after(async () => {

@@ -76,7 +76,7 @@ test("a Deployment makes pods, which stay Pending, and a namespace really goes a
   await cluster.kubectl(["create", "deployment", "web", "--image=example.invalid/web:1", "-n", namespace]);
   await cluster.waitFor(
     `/apis/apps/v1/namespaces/${namespace}/deployments/web`,
-    (deployment) => deployment?.status?.unavailableReplicas === 1,
+    (deployment) => deployment?.status?.replicas === 1,
   );
   const pods = await cluster.admin.expect("GET", `/api/v1/namespaces/${namespace}/pods`);
   assert.equal(pods.items[0].status.phase, "Pending");
