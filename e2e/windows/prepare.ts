@@ -7,12 +7,14 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BedUnavailable, type Prepare } from "../bed.ts";
 import { runCommand } from "../guarded-process.ts";
+import { prepare as prepareKubernetes } from "../kubernetes/prepare.ts";
 import { pluginSources, winePath, wineServerPath } from "./wine.ts";
 
 /** Packages, library and DLL: the longest is a fresh machine's installation. */
 const buildLimitMs = 10 * 60 * 1000;
 
-export const prepare: Prepare = async ({ cacheDirectory, say }) => {
+export const prepare: Prepare = async (context) => {
+  const { cacheDirectory, say } = context;
   const build = join(cacheDirectory, "ccg-plugin");
   const step = async (what: string, command: string, args: readonly string[]): Promise<void> => {
     const result = await runCommand(command, args, { timeoutMs: buildLimitMs, background: true });
@@ -36,5 +38,10 @@ export const prepare: Prepare = async ({ cacheDirectory, say }) => {
     "all",
     "test-tools",
   ]);
-  return { environment: { SALLYPORT_E2E_CCG_PLUGIN: build }, close: async () => undefined };
+  // The chain from a Secret to COM begins in an API server.
+  const kubernetes = await prepareKubernetes(context);
+  return {
+    environment: { ...kubernetes.environment, SALLYPORT_E2E_CCG_PLUGIN: build },
+    close: kubernetes.close,
+  };
 };
