@@ -124,7 +124,7 @@ describe("with the account provider", () => {
     const { calls } = await callPlugin(wine, ["ended:webapp01"]);
 
     const expected = ["directory_missing", "port_missing"].map((name) => resultOf(causes.get(name) ?? 0));
-    assert.ok(expected.includes(calls[0]?.result ?? ""), calls[0]?.result);
+    assert.ok(expected.includes(calls[0]?.result ?? ""), calls[0]?.result ?? "no result");
     assert.ok((calls[0]?.milliseconds ?? 0) < 1_000);
   });
 
