@@ -38,21 +38,27 @@ export async function callPlugin(
 ): Promise<PluginCalls> {
   const where = surrogate ? "surrogate" : "in-process";
   const result = await wine.host("call", classId, where, String(count), String(threads), ...inputs);
-  return { calls: parseLines<PluginCall>(result.stdout), events: result.events, exitCode: result.code };
+  return {
+    calls: parseLines(result.stdout) as readonly PluginCall[],
+    events: result.events,
+    exitCode: result.code,
+  };
 }
 
 /** One JSON document a line. */
-export function parseLines<T>(text: string): readonly T[] {
+export function parseLines(text: string): readonly unknown[] {
   return text
     .split("\n")
     .filter((line) => line.startsWith("{"))
-    .map((line) => JSON.parse(line) as T);
+    .map((line): unknown => JSON.parse(line));
 }
 
 /** Names and numbers of the causes, from the file that the DLL is made of. */
 export function readCauses(): ReadonlyMap<string, number> {
   const text = readFileSync(join(pluginSources, "src", "causes.def"), "utf8");
-  return new Map([...text.matchAll(/^CAUSE\((\w+), (\d+),/gmu)].map(([, name = "", number]) => [name, Number(number)]));
+  return new Map(
+    [...text.matchAll(/^CAUSE\((\w+), (\d+),/gmu)].map(([, name = "", number]) => [name, Number(number)]),
+  );
 }
 
 /** The HRESULT of a cause, as a call shows it. */

@@ -21,7 +21,13 @@ export const prepare: Prepare = async (context) => {
     if (result.code === 0) return;
     throw new BedUnavailable(`${what} failed:\n${`${result.stdout}${result.stderr}`.trim().slice(-2000)}`);
   };
-  const tools = ["/usr/bin/x86_64-w64-mingw32-gcc", "/usr/bin/cppcheck", "/usr/bin/clang", winePath, wineServerPath];
+  const tools = [
+    "/usr/bin/x86_64-w64-mingw32-gcc",
+    "/usr/bin/cppcheck",
+    "/usr/bin/clang",
+    winePath,
+    wineServerPath,
+  ];
   if (!tools.every((path) => existsSync(path))) {
     say("installing the cross compiler and Wine (once)");
     await step("Installing the packages of native/ccg-plugin/setup.sh (as root)", "sh", [

@@ -25,7 +25,12 @@ export function shiftedClock(offset: number): Clock {
 
 /** An authority as the account provider makes it: for localhost alone, unless `open`. */
 export function makeAuthority(
-  options: { readonly open?: boolean; readonly clock?: Clock; readonly commonName?: string; readonly rsa?: boolean } = {},
+  options: {
+    readonly open?: boolean;
+    readonly clock?: Clock;
+    readonly commonName?: string;
+    readonly rsa?: boolean;
+  } = {},
 ): Promise<CertificateAuthority> {
   return createAuthority({
     commonName: options.commonName ?? "account provider",
@@ -150,8 +155,14 @@ async function listen(server: Server, requests: string[]): Promise<FixtureServer
 /** A whole HTTP answer. */
 export function httpAnswer(status: string, body: string | Buffer, headers: readonly string[] = []): Buffer {
   const bytes = Buffer.from(body);
-  const head = [`HTTP/1.1 ${status}`, `Content-Length: ${String(bytes.length)}`, ...headers, "", ""].join("\r\n");
+  const head = [`HTTP/1.1 ${status}`, `Content-Length: ${String(bytes.length)}`, ...headers, "", ""].join(
+    "\r\n",
+  );
   return Buffer.concat([Buffer.from(head, "latin1"), bytes]);
 }
 
-export const goodBody = JSON.stringify({ username: "svc-gmsa", password: "Pä55 \"wörd\" €😀", domainName: "contoso.com" });
+export const goodBody = JSON.stringify({
+  username: "svc-gmsa",
+  password: 'Pä55 "wörd" €😀',
+  domainName: "contoso.com",
+});

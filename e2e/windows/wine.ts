@@ -5,7 +5,16 @@
  * @module
  */
 import { once } from "node:events";
-import { closeSync, cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawnGuarded } from "../guarded-process.ts";
@@ -71,8 +80,20 @@ export class Wine {
     await wine.registry("add", comClassesKey);
     // Wine has no proxy of its own for the interface: what Windows brings, made by hand.
     const classes = "HKLM\\SOFTWARE\\Classes";
-    await wine.registry("add", `${classes}\\Interface\\${interfaceId}`, "/ve", "/d", "ICcgDomainAuthCredentials");
-    await wine.registry("add", `${classes}\\Interface\\${interfaceId}\\ProxyStubClsid32`, "/ve", "/d", interfaceId);
+    await wine.registry(
+      "add",
+      `${classes}\\Interface\\${interfaceId}`,
+      "/ve",
+      "/d",
+      "ICcgDomainAuthCredentials",
+    );
+    await wine.registry(
+      "add",
+      `${classes}\\Interface\\${interfaceId}\\ProxyStubClsid32`,
+      "/ve",
+      "/d",
+      interfaceId,
+    );
     const server = `${classes}\\CLSID\\${interfaceId}\\InprocServer32`;
     await wine.registry("add", server, "/ve", "/d", "C:\\plugin\\ccg-proxy.dll");
     await wine.registry("add", server, "/v", "ThreadingModel", "/d", "Both");
@@ -85,7 +106,11 @@ export class Wine {
   }
 
   /** Runs a Windows program: a file of this machine, or a name that Wine finds in system32. */
-  async run(program: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<WineResult> {
+  async run(
+    program: string,
+    args: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+  ): Promise<WineResult> {
     return this.#run(winePath, [program, ...args], environment);
   }
 
@@ -138,7 +163,8 @@ export class Wine {
 
   async #expect(command: string, args: readonly string[]): Promise<WineResult> {
     const result = await this.#run(command, args, {});
-    if (result.code !== 0) throw new Error(`${args.join(" ")} ended with ${String(result.code)}: ${result.stdout}`);
+    if (result.code !== 0)
+      throw new Error(`${args.join(" ")} ended with ${String(result.code)}: ${result.stdout}`);
     return result;
   }
 

@@ -43,7 +43,11 @@ export async function run(args: readonly string[], host?: PluginHost): Promise<n
     .description("install, repair or upgrade; does nothing when all is well")
     .option("--dll <file>", "the plugin to install [SALLYPORT_CCG_PLUGIN]", defaultDll())
     .option("--take-over", "take the class id of Rancher's plugin, also where that is installed", false)
-    .option("--authenticated-users", "let every authenticated user start the plugin (CCG event 4, 0x80070005)", false)
+    .option(
+      "--authenticated-users",
+      "let every authenticated user start the plugin (CCG event 4, 0x80070005)",
+      false,
+    )
     .option("--watch", "stay, and repair what somebody takes away", false)
     .option("--interval <duration>", "how often --watch looks", "30s")
     .option("--wait <duration>", "how long to wait for another run on this host", "60s")
@@ -69,7 +73,8 @@ export async function run(args: readonly string[], host?: PluginHost): Promise<n
 }
 
 function thisHost(): PluginHost {
-  if (platform !== "win32") throw new SallyportError("E_PLUGIN_HOST", { reasons: `this host runs ${platform}` });
+  if (platform !== "win32")
+    throw new SallyportError("E_PLUGIN_HOST", { reasons: `this host runs ${platform}` });
   return { windows: createWindowsHost(), localPath: (path) => path };
 }
 

@@ -13,11 +13,11 @@ import { leftParts, readPluginState } from "./plugin-state.ts";
 
 interface Fixture {
   readonly host: FakePluginHost;
-  options(version?: string, changed?: Partial<InstallOptions>): InstallOptions;
+  readonly options: (version?: string, changed?: Partial<InstallOptions>) => InstallOptions;
 }
 
 async function fixture(t: TestContext): Promise<Fixture> {
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   const host = new FakePluginHost(join(folder, "c"));
   mkdirSync(dirname(host.localPath(lockPath)), { recursive: true });
   return {
@@ -54,7 +54,11 @@ describe("installPlugin", () => {
     assert.deepEqual(first, { kind: "installed", was: [] });
     assert.deepEqual(registrations, [["/s", pluginPath]]);
     assert.deepEqual(second, { kind: "already installed" });
-    assert.ok(host.calls.some(({ program, args }) => program === "icacls" && args.includes("*S-1-5-32-545:(OI)(CI)RX")));
+    assert.ok(
+      host.calls.some(
+        ({ program, args }) => program === "icacls" && args.includes("*S-1-5-32-545:(OI)(CI)RX"),
+      ),
+    );
     assert.equal(existsSync(host.localPath(lockPath)), false);
   });
 
@@ -70,7 +74,8 @@ describe("installPlugin", () => {
   test("upgrades to other bytes, ends the surrogates that run the old ones, and deletes these", async (t) => {
     const { host, options } = await fixture(t);
     await installPlugin(host, options());
-    host.processes = '"dllhost.exe","4242","SallyportCcgPlugin.dll"\r\n"explorer.exe","1","SallyportCcgPlugin.dll"\r\n';
+    host.processes =
+      '"dllhost.exe","4242","SallyportCcgPlugin.dll"\r\n"explorer.exe","1","SallyportCcgPlugin.dll"\r\n';
 
     const outcome = await installPlugin(host, options("0.2.0"));
 
@@ -127,8 +132,16 @@ describe("installPlugin", () => {
   });
 
   const unsuitable: readonly (readonly [string, (host: FakePluginHost) => void, RegExp])[] = [
-    ["too old a build", (host) => host.write(registryKeys.windows, "CurrentBuildNumber", "14393"), /14393 is older/],
-    ["another architecture", (host) => host.write(registryKeys.environment, "PROCESSOR_ARCHITECTURE", "x86"), /is x86/],
+    [
+      "too old a build",
+      (host) => host.write(registryKeys.windows, "CurrentBuildNumber", "14393"),
+      /14393 is older/,
+    ],
+    [
+      "another architecture",
+      (host) => host.write(registryKeys.environment, "PROCESSOR_ARCHITECTURE", "x86"),
+      /is x86/,
+    ],
     ["no containers", (host) => host.delete(registryKeys.allowedClasses), /Containers is not enabled/],
   ];
   for (const [name, spoil, sentence] of unsuitable) {

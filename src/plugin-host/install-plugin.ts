@@ -93,7 +93,10 @@ export async function installPlugin(host: PluginHost, options: InstallOptions): 
     }
     return before.file === undefined && leftParts(before).length === 0
       ? { kind: "installed", was: [] }
-      : { kind: "repaired", was: before.file === undefined ? [`${pluginPath} was missing`, ...faults] : faults };
+      : {
+          kind: "repaired",
+          was: before.file === undefined ? [`${pluginPath} was missing`, ...faults] : faults,
+        };
   });
 }
 
@@ -133,7 +136,8 @@ export function missingParts(state: PluginState, takeOver: boolean): readonly st
     .filter(({ holds }) => !holds)
     .map(({ detail }) => detail);
   if (state.file === undefined) faults.unshift(`${pluginPath} is missing`);
-  if (takeOver && replacedClassHolder(state) === "another plugin") faults.push("the replaced class id is another plugin's");
+  if (takeOver && replacedClassHolder(state) === "another plugin")
+    faults.push("the replaced class id is another plugin's");
   return faults;
 }
 
@@ -154,7 +158,11 @@ async function readNewFile(path: string): Promise<Buffer> {
  * Puts the new file under the old one's name, which is only renamed: a process that has it loaded keeps it, and a failure
  * later puts it back.
  */
-async function placeFile(host: PluginHost, options: PluginOptions, bytes: Buffer): Promise<() => Promise<void>> {
+async function placeFile(
+  host: PluginHost,
+  options: PluginOptions,
+  bytes: Buffer,
+): Promise<() => Promise<void>> {
   const folder = host.localPath(pluginFolder);
   const file = host.localPath(pluginPath);
   const made = await mkdir(folder, { recursive: true });
@@ -162,7 +170,9 @@ async function placeFile(host: PluginHost, options: PluginOptions, bytes: Buffer
     const { exitCode, output } = await host.windows.run(call);
     if (exitCode === 0) continue;
     if (made !== undefined) await rmdir(folder).catch(() => undefined);
-    throw new SallyportError("E_PLUGIN_INSTALL", { detail: `${pluginFolder} could not be protected: ${output}` });
+    throw new SallyportError("E_PLUGIN_INSTALL", {
+      detail: `${pluginFolder} could not be protected: ${output}`,
+    });
   }
   const retired = `${file}${retiredMark}${options.clock.now().toString(36)}`;
   const hadFile = await rename(file, retired).then(

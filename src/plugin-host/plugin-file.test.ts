@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { makePluginFile } from "../../test/fakes/fake-plugin-host.ts";
 import { readPluginFile } from "./plugin-file.ts";
 import { pluginAppId, pluginClassId, pluginName, replacedClassId } from "./plugin-identity.ts";
@@ -33,7 +33,9 @@ test("bytes that are no DLL are none, and no bytes make it throw", () => {
 
 test("the ids are the ones that the DLL has", () => {
   const header = readFileSync(join(import.meta.dirname, "../../native/ccg-plugin/src/identity.h"), "utf8");
-  const names = new Map([...header.matchAll(/#define (\w+) L"([^"]*)"/g)].map(([, name = "", value]) => [name, value]));
+  const names = new Map(
+    [...header.matchAll(/#define (\w+) L"([^"]*)"/g)].map(([, name = "", value]) => [name, value]),
+  );
 
   assert.equal(names.get("PLUGIN_CLASS_ID"), pluginClassId);
   assert.equal(names.get("REPLACED_CLASS_ID"), replacedClassId);

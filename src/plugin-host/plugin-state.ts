@@ -122,7 +122,9 @@ export function registrationParts(state: PluginState): readonly RegistrationPart
   const expectKey = (key: string): string | undefined =>
     registry.has(key.toLowerCase()) ? undefined : `${key} is missing`;
   const permission = (name: string): string | undefined =>
-    valueOf(registry, registryKeys.app, name) === undefined ? `${name} of ${registryKeys.app} is missing` : undefined;
+    valueOf(registry, registryKeys.app, name) === undefined
+      ? `${name} of ${registryKeys.app} is missing`
+      : undefined;
   const surrogate = valueOf(registry, registryKeys.app, "DllSurrogate");
   const holder = replacedClassHolder(state);
   return [

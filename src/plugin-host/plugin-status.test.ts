@@ -12,8 +12,10 @@ import { lockPath, registryKeys } from "./plugin-identity.ts";
 import { readPluginStatus, untrustedWriters } from "./plugin-status.ts";
 import { watchPlugin } from "./watch-plugin.ts";
 
-async function installed(t: Parameters<typeof temporaryFolder>[0]): Promise<{ host: FakePluginHost; dll: string }> {
-  const folder = await temporaryFolder(t);
+async function installed(
+  t: Parameters<typeof temporaryFolder>[0],
+): Promise<{ host: FakePluginHost; dll: string }> {
+  const folder = temporaryFolder(t);
   const host = new FakePluginHost(join(folder, "c"));
   mkdirSync(dirname(host.localPath(lockPath)), { recursive: true });
   const dll = join(folder, "new.dll");
@@ -44,8 +46,14 @@ describe("readPluginStatus", () => {
 
     const { links } = await readPluginStatus(host);
 
-    assert.deepEqual(links.filter(({ holds }) => !holds), []);
-    assert.match(links.find(({ link }) => link === "file")?.detail ?? "", /0\.1\.0, x64, not signed, SHA-256 [0-9a-f]{64}/);
+    assert.deepEqual(
+      links.filter(({ holds }) => !holds),
+      [],
+    );
+    assert.match(
+      links.find(({ link }) => link === "file")?.detail ?? "",
+      /0\.1\.0, x64, not signed, SHA-256 [0-9a-f]{64}/,
+    );
   });
 
   test("a broken link says what to do", async (t) => {
@@ -66,7 +74,11 @@ describe("readPluginStatus", () => {
 
 describe("untrustedWriters", () => {
   const cases: readonly (readonly [string, string, readonly string[]])[] = [
-    ["full control for the system, reading for users", "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)", []],
+    [
+      "full control for the system, reading for users",
+      "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)",
+      [],
+    ],
     ["users may write", "D:AI(A;OICI;FA;;;SY)(A;OICI;0x1301bf;;;BU)", ["BU"]],
     ["everyone has full control", "O:BAG:SYD:(A;;FA;;;WD)", ["WD"]],
     ["a group may take ownership", "D:(A;;WO;;;S-1-5-21-1-2-3-1001)", ["S-1-5-21-1-2-3-1001"]],

@@ -63,7 +63,13 @@ export async function readPluginStatus(host: PluginHost): Promise<Chain> {
 const writingWords = ["FA", "FW", "GA", "GW", "WD", "WO", "SD", "DC", "LC", "RP", "DT", "CR"];
 const writingBits = 0x500d_0156;
 /** SYSTEM, Administrators and their members, creator owner, and the service that installs Windows itself. */
-const trustedWriters = ["SY", "BA", "LA", "CO", "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"];
+const trustedWriters = [
+  "SY",
+  "BA",
+  "LA",
+  "CO",
+  "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464",
+];
 
 /** Accounts besides the trusted ones that an SDDL access list lets change things. Exported for its test. */
 export function untrustedWriters(sddl: string): readonly string[] {
@@ -86,7 +92,11 @@ async function accessListLink(host: PluginHost): Promise<ChainLink> {
     const sddl = (await readFile(file)).toString("utf16le");
     const writers = untrustedWriters(sddl);
     return writers.length === 0
-      ? { link: "access list", holds: true, detail: `only SYSTEM and Administrators may change ${pluginFolder}` }
+      ? {
+          link: "access list",
+          holds: true,
+          detail: `only SYSTEM and Administrators may change ${pluginFolder}`,
+        }
       : {
           link: "access list",
           holds: false,
@@ -111,7 +121,8 @@ async function providerLinks(host: PluginHost): Promise<readonly ChainLink[]> {
       const remedy = "look at the account provider of this namespace on this node";
       const text = await readFile(join(base, entry.name, "port.txt"), "utf8").catch(() => undefined);
       if (text === undefined) return { link, holds: false, detail: "there is no port.txt", remedy };
-      if (!/^[1-9]\d{0,4}$/.test(text)) return { link, holds: false, detail: "port.txt holds no port", remedy };
+      if (!/^[1-9]\d{0,4}$/.test(text))
+        return { link, holds: false, detail: "port.txt holds no port", remedy };
       return (await answers(Number(text)))
         ? { link, holds: true, detail: `listens on port ${text}` }
         : { link, holds: false, detail: `nobody listens on port ${text}`, remedy };

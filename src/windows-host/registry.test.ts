@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { parseProcessList } from "./programs.ts";
 import { parseRegistryQuery } from "./registry.ts";
 
@@ -20,12 +20,15 @@ test("keys and values come out of what reg.exe prints, in any display language",
   const contents = parseRegistryQuery(output);
 
   const values = contents.get("hklm\\software\\sallyport");
-  assert.deepEqual([...(values ?? [])], [
-    ["", { type: "REG_SZ", data: "a name" }],
-    ["count", { type: "REG_DWORD", data: "0x7" }],
-    ["empty", { type: "REG_SZ", data: "" }],
-    ["path with blanks", { type: "REG_SZ", data: "C:\\Program Files\\x    y" }],
-  ]);
+  assert.deepEqual(
+    [...(values ?? [])],
+    [
+      ["", { type: "REG_SZ", data: "a name" }],
+      ["count", { type: "REG_DWORD", data: "0x7" }],
+      ["empty", { type: "REG_SZ", data: "" }],
+      ["path with blanks", { type: "REG_SZ", data: "C:\\Program Files\\x    y" }],
+    ],
+  );
   assert.equal(contents.get("hklm\\software\\sallyport\\below")?.size, 0);
 });
 

@@ -37,10 +37,7 @@ export function parseRegistryQuery(output: string): RegistryContents {
 }
 
 /** Several keys with everything below them; a key that is not there adds nothing. */
-export async function readRegistry(
-  host: WindowsHost,
-  keys: readonly string[],
-): Promise<RegistryContents> {
+export async function readRegistry(host: WindowsHost, keys: readonly string[]): Promise<RegistryContents> {
   const contents = new Map<string, ReadonlyMap<string, RegistryValue>>();
   const answers = await Promise.all(keys.map((key) => host.run(queryRegistry(key))));
   for (const [index, key] of keys.entries()) {

@@ -68,7 +68,9 @@ export class FakePluginHost implements PluginHost {
     const lines = below.flatMap(([path, values]) => [
       "",
       path.replace(/^HKLM/, "HKEY_LOCAL_MACHINE"),
-      ...[...values].map(([name, [type, data]]) => `    ${name === "" ? "(Standard)" : name}    ${type}    ${data}`),
+      ...[...values].map(
+        ([name, [type, data]]) => `    ${name === "" ? "(Standard)" : name}    ${type}    ${data}`,
+      ),
     ]);
     return below.length === 0 ? failed : { exitCode: 0, output: lines.join("\r\n") };
   }
@@ -80,7 +82,9 @@ export class FakePluginHost implements PluginHost {
       this.keys.get(registryKeys.replacedClass)?.get("AppID")?.[1] !== pluginAppId;
     const classes = [
       [registryKeys.pluginClass, pluginClassId],
-      ...(taken && !args.some((word) => word.includes("take-over")) ? [] : [[registryKeys.replacedClass, replacedClassId]]),
+      ...(taken && !args.some((word) => word.includes("take-over"))
+        ? []
+        : [[registryKeys.replacedClass, replacedClassId]]),
     ] as const;
     if (args.includes("/u")) {
       for (const [key = "", id = ""] of classes) {

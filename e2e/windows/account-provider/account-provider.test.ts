@@ -60,7 +60,19 @@ async function startProvider(
   mkdirSync(join(hostDirectory(wine, namespace), ".."), { recursive: true });
   const provider = new GuardedProcess(
     process.execPath,
-    [main, "account-provider", "run", "--namespace", namespace, "--secret", "webapp01", "--no-legacy-plugin", "--host-dir", hostDirectory(wine, namespace), ...flags],
+    [
+      main,
+      "account-provider",
+      "run",
+      "--namespace",
+      namespace,
+      "--secret",
+      "webapp01",
+      "--no-legacy-plugin",
+      "--host-dir",
+      hostDirectory(wine, namespace),
+      ...flags,
+    ],
     { logFile: join(folder, `${namespace}.log`) },
   );
   t.after(() => provider.stop());
@@ -185,7 +197,16 @@ describe("probe and DLL", () => {
   }
 
   test("find the same link broken, whatever the fault", async () => {
-    await wine.registry("add", "HKLM\\SOFTWARE\\Sallyport\\CCG plugin", "/v", "TimeoutMilliseconds", "/t", "REG_DWORD", "/d", "1500");
+    await wine.registry(
+      "add",
+      "HKLM\\SOFTWARE\\Sallyport\\CCG plugin",
+      "/v",
+      "TimeoutMilliseconds",
+      "/t",
+      "REG_DWORD",
+      "/d",
+      "1500",
+    );
     const authority = await makeAuthority();
     const [server, client] = await Promise.all([issue(authority, "server"), issue(authority, "client")]);
     const files = (port: number, changed: Partial<HostFiles> = {}): HostFiles => ({
@@ -197,7 +218,11 @@ describe("probe and DLL", () => {
     });
     const answering = (bytes: Buffer, certificate = server): Promise<FixtureServer> =>
       startTlsServer(
-        { cert: certificate.certificatePem, key: certificate.privateKeyPem.reveal(), ca: authority.certificatePem },
+        {
+          cert: certificate.certificatePem,
+          key: certificate.privateKeyPem.reveal(),
+          ca: authority.certificatePem,
+        },
         (socket) => socket.end(bytes),
       );
     const untrusted = await issue(await makeAuthority({ commonName: "another" }), "server");

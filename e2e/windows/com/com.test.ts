@@ -29,7 +29,8 @@ before(async () => {
   const [own, client] = await Promise.all([issue(authority, "server"), issue(authority, "client")]);
   server = await startTlsServer(
     { cert: own.certificatePem, key: own.privateKeyPem.reveal(), ca: authority.certificatePem },
-    (socket) => socket.end(socket.authorized ? httpAnswer("200 OK", goodBody) : httpAnswer("403 Forbidden", "")),
+    (socket) =>
+      socket.end(socket.authorized ? httpAnswer("200 OK", goodBody) : httpAnswer("403 Forbidden", "")),
   );
   writeHostFiles(wine, "ns", {
     port: String(server.port),
@@ -75,7 +76,7 @@ describe("the class object", () => {
   test("has a sentence for every HRESULT it can give", async () => {
     const { stdout } = await wine.host("messages", pluginDll);
 
-    const messages = parseLines<{ readonly number: number; readonly text: string }>(stdout);
+    const messages = parseLines(stdout) as readonly { readonly number: number; readonly text: string }[];
     assert.deepEqual(
       messages.map(({ number }) => number),
       [...causes.values()],
@@ -95,7 +96,9 @@ describe("calls", () => {
 
     assertGood(calls[0]);
     assert.deepEqual(
-      calls.slice(1).map(({ result, username, password, domainName }) => [result, username, password, domainName]),
+      calls
+        .slice(1)
+        .map(({ result, username, password, domainName }) => [result, username, password, domainName]),
       [
         [resultOf(causes.get("directory_missing") ?? 0), null, null, null],
         [resultOf(causes.get("input_form") ?? 0), null, null, null],
@@ -112,7 +115,11 @@ describe("calls", () => {
   });
 
   test("from 16 threads at once, through dllhost, good and bad mixed", async () => {
-    const { calls } = await callPlugin(wine, ["ns:webapp01", "nowhere:x"], { surrogate: true, threads: 16, count: 3 });
+    const { calls } = await callPlugin(wine, ["ns:webapp01", "nowhere:x"], {
+      surrogate: true,
+      threads: 16,
+      count: 3,
+    });
 
     assert.equal(calls.length, 96);
     assert.equal(calls.filter(({ password }) => password === expected["password"]).length, 48);
@@ -120,7 +127,13 @@ describe("calls", () => {
   });
 
   test("a thousand of them use no more memory than the first hundred", async () => {
-    const { stdout } = await wine.host("grow", "{D035536E-1862-450C-830A-FB8629184C57}", "100", "1000", "ns:webapp01");
+    const { stdout } = await wine.host(
+      "grow",
+      "{D035536E-1862-450C-830A-FB8629184C57}",
+      "100",
+      "1000",
+      "ns:webapp01",
+    );
 
     const seen = JSON.parse(stdout) as Readonly<Record<string, number>>;
     assert.equal(seen["failures"], 0);
@@ -130,7 +143,13 @@ describe("calls", () => {
   });
 
   test("a thousand failures use no more memory either", async () => {
-    const { stdout } = await wine.host("grow", "{D035536E-1862-450C-830A-FB8629184C57}", "100", "1000", "nowhere:webapp01");
+    const { stdout } = await wine.host(
+      "grow",
+      "{D035536E-1862-450C-830A-FB8629184C57}",
+      "100",
+      "1000",
+      "nowhere:webapp01",
+    );
 
     const seen = JSON.parse(stdout) as Readonly<Record<string, number>>;
     assert.equal(seen["failures"], 1100);

@@ -26,10 +26,9 @@ beforeEach(async () => {
 async function values(key: string): Promise<Readonly<Record<string, string>>> {
   const output = await wine.registry("query", key);
   return Object.fromEntries(
-    [...output.matchAll(/^ {4}(\S.*?) {4}(REG_\w+) {4}(.*?)\r?$/gmu)].map(([, name = "", type = "", data = ""]) => [
-      name,
-      `${type} ${data}`.trim(),
-    ]),
+    [...output.matchAll(/^ {4}(\S.*?) {4}(REG_\w+) {4}(.*?)\r?$/gmu)].map(
+      ([, name = "", type = "", data = ""]) => [name, `${type} ${data}`.trim()],
+    ),
   );
 }
 
@@ -81,7 +80,14 @@ describe("registration", () => {
 
   test("twice is the same as once, and repairs what was changed", async () => {
     await wine.regsvr32(pluginDll);
-    await wine.registry("add", `${classes}\\CLSID\\${pluginClassId}\\InprocServer32`, "/v", "ThreadingModel", "/d", "Free");
+    await wine.registry(
+      "add",
+      `${classes}\\CLSID\\${pluginClassId}\\InprocServer32`,
+      "/v",
+      "ThreadingModel",
+      "/d",
+      "Free",
+    );
     await wine.registry("delete", `${comClassesKey}\\${pluginClassId}`);
 
     const { code } = await wine.regsvr32(pluginDll);
@@ -200,7 +206,9 @@ function assertPermission(value: string, expected: readonly string[]): void {
   let at = list + 8;
   for (let entry = 0; entry < bytes.readUInt16LE(list + 4); entry++) {
     assert.deepEqual([bytes[at], bytes[at + 1], bytes.readUInt32LE(at + 4)], [0, 0, 0xb]);
-    const parts = Array.from({ length: bytes[at + 9] ?? 0 }, (_, index) => bytes.readUInt32LE(at + 16 + 4 * index));
+    const parts = Array.from({ length: bytes[at + 9] ?? 0 }, (_, index) =>
+      bytes.readUInt32LE(at + 16 + 4 * index),
+    );
     sids.push(["S-1", bytes.readUIntBE(at + 10, 6), ...parts].join("-"));
     at += bytes.readUInt16LE(at + 2);
   }
@@ -210,6 +218,8 @@ function assertPermission(value: string, expected: readonly string[]): void {
 }
 
 function sidAt(bytes: Buffer, at: number): string {
-  const parts = Array.from({ length: bytes[at + 1] ?? 0 }, (_, index) => bytes.readUInt32LE(at + 8 + 4 * index));
+  const parts = Array.from({ length: bytes[at + 1] ?? 0 }, (_, index) =>
+    bytes.readUInt32LE(at + 8 + 4 * index),
+  );
   return ["S-1", bytes.readUIntBE(at + 2, 6), ...parts].join("-");
 }

@@ -39,7 +39,16 @@ before(async () => {
   wine = await Wine.start();
   await wine.registerPlugin();
   // The slow ones are to end after a second.
-  await wine.registry("add", "HKLM\\SOFTWARE\\Sallyport\\CCG plugin", "/v", "TimeoutMilliseconds", "/t", "REG_DWORD", "/d", "1500");
+  await wine.registry(
+    "add",
+    "HKLM\\SOFTWARE\\Sallyport\\CCG plugin",
+    "/v",
+    "TimeoutMilliseconds",
+    "/t",
+    "REG_DWORD",
+    "/d",
+    "1500",
+  );
   authority = await makeAuthority();
   server = await issue(authority, "server");
   client = await issue(authority, "client");
@@ -89,7 +98,10 @@ async function expectCause(cause: string, input = account): Promise<void> {
   );
 }
 
-async function withServer(starting: Promise<FixtureServer>, body: (server: FixtureServer) => Promise<void>): Promise<void> {
+async function withServer(
+  starting: Promise<FixtureServer>,
+  body: (server: FixtureServer) => Promise<void>,
+): Promise<void> {
   const started = await starting;
   try {
     await body(started);
@@ -116,7 +128,10 @@ describe("plugin input", () => {
   ];
 
   test("each malformed input has its cause, and nothing of it reaches the event log", async () => {
-    const { calls, events } = await callPlugin(wine, cases.map(([, input]) => input));
+    const { calls, events } = await callPlugin(
+      wine,
+      cases.map(([, input]) => input),
+    );
 
     for (const [index, [name, , cause]] of cases.entries()) {
       const number = causes.get(cause) ?? 0;
@@ -203,56 +218,86 @@ describe("connection and handshake", () => {
   });
 
   test("a server that keeps silent: handshake_timeout", async () => {
-    await withServer(startTcpServer(() => undefined), async ({ port }) => {
-      writeHostFiles(wine, namespace, files(port));
-      await expectCause("handshake_timeout");
-    });
+    await withServer(
+      startTcpServer(() => undefined),
+      async ({ port }) => {
+        writeHostFiles(wine, namespace, files(port));
+        await expectCause("handshake_timeout");
+      },
+    );
   });
 
   test("a server that hangs up: handshake_closed", async () => {
-    await withServer(startTcpServer((socket) => socket.end()), async ({ port }) => {
-      writeHostFiles(wine, namespace, files(port));
-      await expectCause("handshake_closed");
-    });
+    await withServer(
+      startTcpServer((socket) => socket.end()),
+      async ({ port }) => {
+        writeHostFiles(wine, namespace, files(port));
+        await expectCause("handshake_closed");
+      },
+    );
   });
 
   test("a server that resets: handshake_closed", async () => {
-    await withServer(startTcpServer((socket) => socket.resetAndDestroy()), async ({ port }) => {
-      writeHostFiles(wine, namespace, files(port));
-      await expectCause("handshake_closed");
-    });
+    await withServer(
+      startTcpServer((socket) => socket.resetAndDestroy()),
+      async ({ port }) => {
+        writeHostFiles(wine, namespace, files(port));
+        await expectCause("handshake_closed");
+      },
+    );
   });
 
   test("a plain HTTP server: not_tls", async () => {
     const answer = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
-    await withServer(startTcpServer((socket) => socket.once("data", () => socket.end(answer))), async ({ port }) => {
-      writeHostFiles(wine, namespace, files(port));
-      await expectCause("not_tls");
-    });
+    await withServer(
+      startTcpServer((socket) => socket.once("data", () => socket.end(answer))),
+      async ({ port }) => {
+        writeHostFiles(wine, namespace, files(port));
+        await expectCause("not_tls");
+      },
+    );
   });
 
   test("records of noise: handshake_failed", async () => {
     const noise = Buffer.from("160303000400000000", "hex");
-    await withServer(startTcpServer((socket) => socket.once("data", () => socket.end(noise))), async ({ port }) => {
-      writeHostFiles(wine, namespace, files(port));
-      await expectCause("handshake_failed");
-    });
+    await withServer(
+      startTcpServer((socket) => socket.once("data", () => socket.end(noise))),
+      async ({ port }) => {
+        writeHostFiles(wine, namespace, files(port));
+        await expectCause("handshake_failed");
+      },
+    );
   });
 
   const certificates: readonly (readonly [string, () => Promise<IssuedCertificate>, string])[] = [
-    ["another authority", async () => issue(await makeAuthority({ commonName: "another" }), "server"), "server_untrusted"],
-    ["another authority of the same name", async () => issue(await makeAuthority(), "server"), "server_untrusted"],
-    ["a client certificate", async () => issue(authority, "client", { dnsNames: ["localhost"] }), "server_usage"],
+    [
+      "another authority",
+      async () => issue(await makeAuthority({ commonName: "another" }), "server"),
+      "server_untrusted",
+    ],
+    [
+      "another authority of the same name",
+      async () => issue(await makeAuthority(), "server"),
+      "server_untrusted",
+    ],
+    [
+      "a client certificate",
+      async () => issue(authority, "client", { dnsNames: ["localhost"] }),
+      "server_usage",
+    ],
   ];
   for (const [name, make, cause] of certificates) {
     for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
       test(`a server with the certificate of ${name}, ${maxVersion}: ${cause}, and no request is sent`, async () => {
         const certificate = await make();
-        await withServer(startTlsServer(serverOptions(certificate, { maxVersion, minVersion: maxVersion }), good), async (started) => {
-          writeHostFiles(wine, namespace, files(started.port));
-          await expectCause(cause);
-          assert.deepEqual(started.requests, []);
-        });
+        await withServer(
+          startTlsServer(serverOptions(certificate, { maxVersion, minVersion: maxVersion }), good),
+          async (started) => {
+            writeHostFiles(wine, namespace, files(started.port));
+            await expectCause(cause);
+            assert.deepEqual(started.requests, []);
+          },
+        );
       });
     }
   }
@@ -298,8 +343,16 @@ describe("connection and handshake", () => {
         );
         // Node says so by hanging up, without an alert.
         const { calls } = await callPlugin(wine, [account]);
-        const expected = ["response_closed", "response_failed", "handshake_closed", "client_certificate_refused"];
-        assert.ok(expected.map((cause) => resultOf(causes.get(cause) ?? 0)).includes(calls[0]?.result ?? ""), calls[0]?.result ?? "no result");
+        const expected = [
+          "response_closed",
+          "response_failed",
+          "handshake_closed",
+          "client_certificate_refused",
+        ];
+        assert.ok(
+          expected.map((cause) => resultOf(causes.get(cause) ?? 0)).includes(calls[0]?.result ?? ""),
+          calls[0]?.result ?? "no result",
+        );
         assert.equal(calls[0]?.password, null);
       });
     });
@@ -319,7 +372,11 @@ describe("answers", () => {
     ["204", "status_unexpected", raw("HTTP/1.1 204 No Content\r\n\r\n")],
     ["a redirect", "redirected", httpAnswer("302 Found", "", ["Location: /provider"])],
     ["not HTTP", "response_malformed", raw("SSH-2.0-OpenSSH_9.2\r\n")],
-    ["a body cut short", "response_closed", raw(`HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n${"x".repeat(10)}`)],
+    [
+      "a body cut short",
+      "response_closed",
+      raw(`HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n${"x".repeat(10)}`),
+    ],
     ["a head cut short", "response_closed", raw("HTTP/1.1 200 OK\r\nContent-Le")],
     ["no length", "response_framing", raw("HTTP/1.1 200 OK\r\n\r\n{}")],
     ["chunked", "response_framing", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")],
@@ -340,20 +397,26 @@ describe("answers", () => {
 
   for (const [name, cause, bytes] of cases) {
     test(`${name}: ${cause}`, async () => {
-      await withServer(startTlsServer(serverOptions(), (socket) => socket.end(bytes)), async ({ port }) => {
-        writeHostFiles(wine, namespace, files(port));
-        await expectCause(cause);
-      });
+      await withServer(
+        startTlsServer(serverOptions(), (socket) => socket.end(bytes)),
+        async ({ port }) => {
+          writeHostFiles(wine, namespace, files(port));
+          await expectCause(cause);
+        },
+      );
     });
   }
 
   test("no answer: response_timeout, within the deadline", async () => {
-    await withServer(startTlsServer(serverOptions(), () => undefined), async ({ port }) => {
-      writeHostFiles(wine, namespace, files(port));
-      const { calls } = await callPlugin(wine, [account]);
-      assert.equal(calls[0]?.result, resultOf(causes.get("response_timeout") ?? 0));
-      assert.ok((calls[0]?.milliseconds ?? 0) < 3_000);
-    });
+    await withServer(
+      startTlsServer(serverOptions(), () => undefined),
+      async ({ port }) => {
+        writeHostFiles(wine, namespace, files(port));
+        const { calls } = await callPlugin(wine, [account]);
+        assert.equal(calls[0]?.result, resultOf(causes.get("response_timeout") ?? 0));
+        assert.ok((calls[0]?.milliseconds ?? 0) < 3_000);
+      },
+    );
   });
 
   test("an answer that drips a byte at a time: response_timeout, within the deadline", async () => {
@@ -425,30 +488,40 @@ describe("what has to work", () => {
       issue(rsa, "server", { keyType: "rsa-2048" }),
       issue(rsa, "client", { keyType: "rsa-2048" }),
     ]);
-    await withServer(startTlsServer({ ...serverOptions(leaf), cert: leaf.chainPem, ca: rsa.certificatePem }, good), async ({ port }) => {
-      writeHostFiles(wine, namespace, {
-        port: String(port),
-        authority: rsa.certificatePem,
-        certificate: own.certificatePem,
-        key: own.privateKeyPem.reveal(),
-      });
-      await expectCause("success");
-    });
+    await withServer(
+      startTlsServer({ ...serverOptions(leaf), cert: leaf.chainPem, ca: rsa.certificatePem }, good),
+      async ({ port }) => {
+        writeHostFiles(wine, namespace, {
+          port: String(port),
+          authority: rsa.certificatePem,
+          certificate: own.certificatePem,
+          key: own.privateKeyPem.reveal(),
+        });
+        await expectCause("success");
+      },
+    );
   });
 
   test("two authorities in the file, the second one the server's", async () => {
     const former = await makeAuthority({ commonName: "former" });
     await withServer(startTlsServer(serverOptions(), good), async ({ port }) => {
-      writeHostFiles(wine, namespace, files(port, { authority: former.certificatePem + authority.certificatePem }));
+      writeHostFiles(
+        wine,
+        namespace,
+        files(port, { authority: former.certificatePem + authority.certificatePem }),
+      );
       await expectCause("success");
     });
   });
 
   test("a server on ::1 alone", async () => {
     const { createServer } = await import("node:tls");
-    const v6 = createServer({ ...serverOptions(), requestCert: true, rejectUnauthorized: false }, (socket) => {
-      socket.once("data", () => socket.end(httpAnswer("200 OK", goodBody)));
-    });
+    const v6 = createServer(
+      { ...serverOptions(), requestCert: true, rejectUnauthorized: false },
+      (socket) => {
+        socket.once("data", () => socket.end(httpAnswer("200 OK", goodBody)));
+      },
+    );
     await new Promise<void>((resolve) => {
       v6.listen(0, "::1", resolve);
     });

@@ -12,10 +12,14 @@ const fuzzSeconds = 12;
 
 async function make(...goals: readonly string[]): Promise<string> {
   const build = process.env["SALLYPORT_E2E_CCG_PLUGIN"] ?? "build";
-  const result = await runCommand("make", ["-C", pluginSources, `BUILD=${build}`, `SOURCES_DIR=${build}`, ...goals], {
-    timeoutMs: 170_000,
-    background: true,
-  });
+  const result = await runCommand(
+    "make",
+    ["-C", pluginSources, `BUILD=${build}`, `SOURCES_DIR=${build}`, ...goals],
+    {
+      timeoutMs: 170_000,
+      background: true,
+    },
+  );
   assert.equal(result.code, 0, `${result.stdout}${result.stderr}`);
   return result.stdout;
 }

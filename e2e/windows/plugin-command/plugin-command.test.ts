@@ -10,8 +10,17 @@ import { chainHolds } from "../../../src/chain.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { SallyportError } from "../../../src/errors.ts";
 import { silentLog } from "../../../src/observe/log.ts";
-import { installPlugin, uninstallPlugin, type InstallOptions } from "../../../src/plugin-host/install-plugin.ts";
-import { lockPath, pluginFolder, pluginPath, registryKeys } from "../../../src/plugin-host/plugin-identity.ts";
+import {
+  installPlugin,
+  uninstallPlugin,
+  type InstallOptions,
+} from "../../../src/plugin-host/install-plugin.ts";
+import {
+  lockPath,
+  pluginFolder,
+  pluginPath,
+  registryKeys,
+} from "../../../src/plugin-host/plugin-identity.ts";
 import { leftParts, readPluginState, type PluginHost } from "../../../src/plugin-host/plugin-state.ts";
 import { readPluginStatus } from "../../../src/plugin-host/plugin-status.ts";
 import { watchPlugin } from "../../../src/plugin-host/watch-plugin.ts";
@@ -214,14 +223,14 @@ describe("uninstall", () => {
 
 describe("status and watch", () => {
   test("status names what is wrong, link by link, and holds for what was installed", async () => {
-    const before = await readPluginStatus(host);
+    const clean = await readPluginStatus(host);
     await installPlugin(host, options());
-    const after_ = await readPluginStatus(host);
+    const installed = await readPluginStatus(host);
 
-    const broken = (links: typeof before.links): readonly string[] =>
+    const broken = (links: typeof clean.links): readonly string[] =>
       links.filter(({ holds }) => !holds).map(({ link }) => link);
-    assert.equal(chainHolds(before), false);
-    assert.deepEqual(broken(before.links), [
+    assert.equal(chainHolds(clean), false);
+    assert.deepEqual(broken(clean.links), [
       "file",
       "class",
       "surrogate",
@@ -230,8 +239,8 @@ describe("status and watch", () => {
       "replaced class",
       "providers",
     ]);
-    assert.deepEqual(broken(after_.links), ["providers"]);
-    assert.match(after_.links.find(({ link }) => link === "file")?.detail ?? "", /0\.1\.0, x64, not signed/u);
+    assert.deepEqual(broken(installed.links), ["providers"]);
+    assert.match(installed.links.find(({ link }) => link === "file")?.detail ?? "", /0\.1\.0, x64, not signed/u);
   });
 
   test("watch repairs a key that somebody deleted", async (t) => {
