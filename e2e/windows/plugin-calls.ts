@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { pluginClassId, pluginSources, type LoggedEvent, type Wine } from "./wine.ts";
+import { builtFile, pluginClassId, pluginSources, type LoggedEvent, type Wine } from "./wine.ts";
 
 export interface PluginCall {
   readonly activated: boolean;
@@ -29,15 +29,18 @@ export interface CallOptions {
   /** Rounds over the inputs, per thread. */
   readonly count?: number;
   readonly threads?: number;
+  /** Without Wine's trace, and so without events: for measuring. */
+  readonly quiet?: boolean;
 }
 
 export async function callPlugin(
   wine: Wine,
   inputs: readonly string[],
-  { classId = pluginClassId, surrogate = false, count = 1, threads = 1 }: CallOptions = {},
+  { classId = pluginClassId, surrogate = false, count = 1, threads = 1, quiet = false }: CallOptions = {},
 ): Promise<PluginCalls> {
   const where = surrogate ? "surrogate" : "in-process";
-  const result = await wine.host("call", classId, where, String(count), String(threads), ...inputs);
+  const args = ["call", classId, where, String(count), String(threads), ...inputs];
+  const result = await wine.run(builtFile("test-host.exe"), args, quiet ? { WINEDEBUG: "-all" } : {});
   return {
     calls: parseLines(result.stdout) as readonly PluginCall[],
     events: result.events,

@@ -240,7 +240,10 @@ describe("status and watch", () => {
       "providers",
     ]);
     assert.deepEqual(broken(installed.links), ["providers"]);
-    assert.match(installed.links.find(({ link }) => link === "file")?.detail ?? "", /0\.1\.0, x64, not signed/u);
+    assert.match(
+      installed.links.find(({ link }) => link === "file")?.detail ?? "",
+      /0\.1\.0, x64, not signed/u,
+    );
   });
 
   test("watch repairs a key that somebody deleted", async (t) => {

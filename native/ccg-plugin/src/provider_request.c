@@ -16,12 +16,21 @@
 /* How long the first address family is tried alone; a refused loopback connection takes Windows about 2 s. */
 #define FAMILY_HEAD_START_MS 200
 
+/*
+ * What is received at once, at most. mbedTLS asks for a record's five bytes of header and then for the
+ * rest; a handshake comes in far fewer pieces.
+ */
+#define RECEIVED_MAX 4096
+
 struct connection {
   SOCKET socket;
   uint64_t deadline;
   int first_byte;   /* the first one received, or -1: it tells TLS from anything else */
   int closed;       /* the other side has ended the connection */
   int socket_error; /* the last failure of Winsock, or 0 */
+  size_t taken;     /* of the received bytes, still encrypted */
+  size_t received;
+  unsigned char bytes[RECEIVED_MAX];
 };
 
 static DWORD remaining(uint64_t deadline) {
@@ -149,19 +158,27 @@ static int send_some(void *context, const unsigned char *bytes, size_t length) {
 
 static int receive_some(void *context, unsigned char *bytes, size_t length) {
   struct connection *connection = context;
-  const int count = recv(connection->socket, (char *)bytes, length > 0x7FFFFFFF ? 0x7FFFFFFF : (int)length, 0);
-  if (count > 0) {
-    if (connection->first_byte < 0) connection->first_byte = bytes[0];
-    return count;
+  if (connection->taken == connection->received) {
+    const int count = recv(connection->socket, (char *)connection->bytes, RECEIVED_MAX, 0);
+    if (count == 0) {
+      connection->closed = 1;
+      return MBEDTLS_ERR_SSL_CONN_EOF;
+    }
+    if (count < 0) {
+      const int error = WSAGetLastError();
+      if (error == WSAEWOULDBLOCK) return MBEDTLS_ERR_SSL_WANT_READ;
+      connection->socket_error = error;
+      return error == WSAECONNRESET || error == WSAECONNABORTED ? MBEDTLS_ERR_NET_CONN_RESET : MBEDTLS_ERR_NET_RECV_FAILED;
+    }
+    if (connection->first_byte < 0) connection->first_byte = connection->bytes[0];
+    connection->taken = 0;
+    connection->received = (size_t)count;
   }
-  if (count == 0) {
-    connection->closed = 1;
-    return MBEDTLS_ERR_SSL_CONN_EOF;
-  }
-  const int error = WSAGetLastError();
-  if (error == WSAEWOULDBLOCK) return MBEDTLS_ERR_SSL_WANT_READ;
-  connection->socket_error = error;
-  return error == WSAECONNRESET || error == WSAECONNABORTED ? MBEDTLS_ERR_NET_CONN_RESET : MBEDTLS_ERR_NET_RECV_FAILED;
+  const size_t left = connection->received - connection->taken;
+  const size_t count = length < left ? length : left;
+  memcpy(bytes, connection->bytes + connection->taken, count);
+  connection->taken += count;
+  return (int)count;
 }
 
 /* Waits for what mbedTLS wants; 0 when the deadline has passed. */
@@ -360,9 +377,16 @@ static enum cause exchange(struct connection *connection, uint16_t port, struct 
 
 enum cause request_credentials(uint16_t port, struct provider_keys *keys, const char *secret_name, uint64_t deadline,
                                struct provider_answer *answer, struct note *note) {
-  struct connection connection = {INVALID_SOCKET, deadline, -1, 0, 0};
+  struct connection connection;
   WSADATA winsock;
 
+  connection.socket = INVALID_SOCKET;
+  connection.deadline = deadline;
+  connection.first_byte = -1;
+  connection.closed = 0;
+  connection.socket_error = 0;
+  connection.taken = 0;
+  connection.received = 0;
   const int error = WSAStartup(MAKEWORD(2, 2), &winsock);
   if (error != 0) {
     note_text(note, "Windows socket error ");
