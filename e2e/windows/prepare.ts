@@ -3,12 +3,11 @@
  * both when they are missing; the rest is kept in the cache folder.
  * @module
  */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BedUnavailable, type Prepare } from "../bed.ts";
 import { runCommand } from "../guarded-process.ts";
 import { prepare as prepareKubernetes } from "../kubernetes/prepare.ts";
-import { pluginSources, winePath, wineServerPath } from "./wine.ts";
+import { pluginSources } from "./wine.ts";
 
 /** Packages, library and DLL: the longest is a fresh machine's installation. */
 const buildLimitMs = 10 * 60 * 1000;
@@ -21,20 +20,11 @@ export const prepare: Prepare = async (context) => {
     if (result.code === 0) return;
     throw new BedUnavailable(`${what} failed:\n${`${result.stdout}${result.stderr}`.trim().slice(-2000)}`);
   };
-  const tools = [
-    "/usr/bin/x86_64-w64-mingw32-gcc",
-    "/usr/bin/cppcheck",
-    "/usr/bin/clang",
-    winePath,
-    wineServerPath,
-  ];
-  if (!tools.every((path) => existsSync(path))) {
-    say("installing the cross compiler and Wine (once)");
-    await step("Installing the packages of native/ccg-plugin/setup.sh (as root)", "sh", [
-      join(pluginSources, "setup.sh"),
-      "all",
-    ]);
-  }
+  // Does nothing where everything is there; installing takes root.
+  await step("Installing the packages of native/ccg-plugin/setup.sh", "sh", [
+    join(pluginSources, "setup.sh"),
+    "all",
+  ]);
   say("building the CCG plugin");
   await step("Building the CCG plugin", "make", [
     "-C",

@@ -1,11 +1,12 @@
 /*
- * The part of mbedTLS the plugin needs: a TLS 1.2 and 1.3 client with ECDHE and AES-GCM,
- * certificates with P-256, P-384 or RSA keys, PEM, and nothing else. No server, no
- * session cache or tickets, no CBC, no renegotiation, no files, no sockets, no debug texts.
+ * The part of mbedTLS the plugin needs: a TLS 1.2 and 1.3 client with ECDHE and AES-GCM, certificates
+ * with P-256, P-384 or RSA keys, PEM, and nothing else. No server, no session cache, no CBC, no
+ * renegotiation, no files, no sockets, no debug texts. Session tickets are in only because a client has
+ * to read past the ones that a TLS 1.3 server sends; none is kept.
  *
  * Memory, clock and random numbers come from ../src/platform.c, so that the library needs no C
  * runtime. Random bytes are the system's own (MBEDTLS_PSA_CRYPTO_EXTERNAL_RNG), not a generator of
- * the library's.
+ * the library's. What the PSA interface has of this is in crypto_config.h.
  */
 #ifndef SALLYPORT_MBEDTLS_CONFIG_H
 #define SALLYPORT_MBEDTLS_CONFIG_H
@@ -80,7 +81,6 @@ int plugin_snprintf(char *text, size_t size, const char *format, ...);
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_RSA_ENABLED
 #define MBEDTLS_SSL_EXTENDED_MASTER_SECRET
 #define MBEDTLS_SSL_SERVER_NAME_INDICATION
-#ifndef PLUGIN_TLS12_ONLY
 #define MBEDTLS_SSL_PROTO_TLS1_3
 #define MBEDTLS_SSL_TLS1_3_COMPATIBILITY_MODE
 #define MBEDTLS_SSL_SESSION_TICKETS
@@ -91,9 +91,6 @@ int plugin_snprintf(char *text, size_t size, const char *format, ...);
 #define MBEDTLS_PSA_CRYPTO_CONFIG_FILE "crypto_config.h"
 #define MBEDTLS_PSA_CRYPTO_EXTERNAL_RNG
 #define MBEDTLS_PSA_KEY_STORE_DYNAMIC
-#else
-#define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE
-#endif
 #define MBEDTLS_SSL_IN_CONTENT_LEN 16384
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 4096
 
