@@ -455,7 +455,11 @@ describe("answers", () => {
     };
     await withServer(startTlsServer(serverOptions(), broken), async ({ port }) => {
       writeHostFiles(wine, namespace, files(port));
-      await expectCause("response_failed");
+      // Which of the two depends on whether the reset overtakes the end of the stream.
+      const { calls } = await callPlugin(wine, [account]);
+      const broke = ["response_failed", "response_closed"].map((cause) => resultOf(causes.get(cause) ?? 0));
+      assert.ok(broke.includes(calls[0]?.result ?? ""), calls[0]?.result ?? "no result");
+      assert.equal(calls[0]?.password, null);
     });
   });
 });

@@ -140,6 +140,8 @@ static enum cause connect_loopback(uint16_t port, struct connection *connection,
   if (v6 != INVALID_SOCKET) closesocket(v6);
   if (connection->socket != INVALID_SOCKET) return cause_success;
   if (timed_out && v4_error == 0) return cause_connect_timeout;
+  /* It was there, and broke before we could look. */
+  if (v4_error == WSAECONNRESET || v4_error == WSAECONNABORTED) return cause_handshake_closed;
   if (v4_error == WSAECONNREFUSED) return cause_provider_down;
   note_text(note, "Windows socket error ");
   note_number(note, (uint32_t)v4_error);
@@ -375,10 +377,29 @@ static enum cause exchange(struct connection *connection, uint16_t port, struct 
   return cause;
 }
 
+/*
+ * Winsock is started and ended by each call, so that nothing is left to be done when the DLL goes. One at
+ * a time: Wine counts without a lock, and a count that is lost closes the sockets of every other thread.
+ */
+static SRWLOCK winsock_lock = SRWLOCK_INIT;
+
+static int start_winsock(void) {
+  WSADATA winsock;
+  AcquireSRWLockExclusive(&winsock_lock);
+  const int error = WSAStartup(MAKEWORD(2, 2), &winsock);
+  ReleaseSRWLockExclusive(&winsock_lock);
+  return error;
+}
+
+static void end_winsock(void) {
+  AcquireSRWLockExclusive(&winsock_lock);
+  WSACleanup();
+  ReleaseSRWLockExclusive(&winsock_lock);
+}
+
 enum cause request_credentials(uint16_t port, struct provider_keys *keys, const char *secret_name, uint64_t deadline,
                                struct provider_answer *answer, struct note *note) {
   struct connection connection;
-  WSADATA winsock;
 
   connection.socket = INVALID_SOCKET;
   connection.deadline = deadline;
@@ -387,7 +408,7 @@ enum cause request_credentials(uint16_t port, struct provider_keys *keys, const 
   connection.socket_error = 0;
   connection.taken = 0;
   connection.received = 0;
-  const int error = WSAStartup(MAKEWORD(2, 2), &winsock);
+  const int error = start_winsock();
   if (error != 0) {
     note_text(note, "Windows socket error ");
     note_number(note, (uint32_t)error);
@@ -398,6 +419,6 @@ enum cause request_credentials(uint16_t port, struct provider_keys *keys, const 
     cause = exchange(&connection, port, keys, secret_name, answer, note);
     closesocket(connection.socket);
   }
-  WSACleanup();
+  end_winsock();
   return cause;
 }
