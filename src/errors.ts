@@ -128,6 +128,32 @@ export const errorTable = {
     remedy: "Shorten or correct the names that the certificate is to carry.",
     exitCode: 1,
   },
+  // CCG plugin on a host
+  E_PLUGIN_HOST: {
+    message: "The CCG plugin cannot work on this host: {reasons}.",
+    remedy: "Use Windows Server 2019 or later for x64 with the feature Containers enabled.",
+    exitCode: 1,
+  },
+  E_PLUGIN_FILE: {
+    message: "The plugin {file} cannot be installed: {detail}.",
+    remedy: "Name the released SallyportCcgPlugin.dll with --dll.",
+    exitCode: 2,
+  },
+  E_PLUGIN_BUSY: {
+    message: "Another process ({holder}) is changing this host's plugin.",
+    remedy: "Wait for it, or delete {file} when no such process runs.",
+    exitCode: 1,
+  },
+  E_PLUGIN_INSTALL: {
+    message: "The CCG plugin could not be installed, and the host is as it was before: {detail}.",
+    remedy: "Run as SYSTEM or as an administrator; `sallyport plugin status` shows each link.",
+    exitCode: 1,
+  },
+  E_PLUGIN_UNINSTALL: {
+    message: "The CCG plugin could not be removed; left are: {left}.",
+    remedy: "Run as SYSTEM or as an administrator, with no gMSA container starting, and try again.",
+    exitCode: 1,
+  },
 } as const satisfies Readonly<Record<string, ErrorRow>>;
 
 export type ErrorCode = keyof typeof errorTable;

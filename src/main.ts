@@ -30,6 +30,10 @@ const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "answer the CCG plugin on a Windows host (run, cleanup, probe)",
     load: () => import("./commands/account-provider.ts"),
   },
+  plugin: {
+    summary: "put the CCG plugin on a Windows host (install, uninstall, status)",
+    load: () => import("./commands/plugin.ts"),
+  },
   up: {
     summary: "run every role on loopback from a folder of manifests",
     load: () => import("./commands/up.ts"),

@@ -3,7 +3,13 @@
  * Add a block per role; keep it in alphabetical order.
  * @module
  */
-export type LogEvent = AccountProviderEvent | AuthenticatorEvent | HostEvent | KubernetesEvent | ServiceEvent;
+export type LogEvent =
+  | AccountProviderEvent
+  | AuthenticatorEvent
+  | HostEvent
+  | KubernetesEvent
+  | PluginEvent
+  | ServiceEvent;
 
 /** Life of any service. */
 type ServiceEvent =
@@ -62,3 +68,14 @@ type KubernetesEvent =
   | "manifests.fault"
   | "manifests.fault-cleared"
   | "manifests.notifications-unavailable";
+
+/** The CCG plugin on a host: its files and its registration. */
+type PluginEvent =
+  | "plugin.drifted"
+  | "plugin.file-in-use"
+  | "plugin.installed"
+  | "plugin.repair-failed"
+  | "plugin.repaired"
+  | "plugin.surrogate-ended"
+  | "plugin.uninstalled"
+  | "plugin.unregister-failed";
