@@ -34,6 +34,43 @@ export const errorTable = {
     remedy: "Free the address or choose another one.",
     exitCode: 1,
   },
+  // Account provider
+  E_HOST_DIRECTORY: {
+    message: "Cannot {action} {path}: {detail}",
+    remedy:
+      "Give the account provider a host directory that it may write, or remove what stands in its way ({directory}).",
+    exitCode: 1,
+  },
+  E_CERTIFICATES: {
+    message: "The certificates in {path} cannot be used: {detail}",
+    remedy:
+      "Put ca/ca.crt, server/tls.crt, server/tls.key, client/tls.crt and client/tls.key there, or leave --tls-dir out.",
+  // Certificates and keys
+  E_PEM_INVALID: {
+    message: "PEM text cannot be read: {detail}.",
+    remedy: "Give the file as it was issued, with its BEGIN and END lines.",
+    exitCode: 2,
+  },
+  E_CERTIFICATE_INVALID: {
+    message: "A certificate cannot be read: {detail}.",
+    remedy: "Give one X.509 certificate in PEM.",
+    exitCode: 2,
+  },
+  E_AUTHORITY_UNUSABLE: {
+    message: "The certificate authority {subject} cannot sign certificates: {detail}.",
+    remedy: "Give an authority's certificate together with its own P-256, P-384 or RSA private key.",
+    exitCode: 2,
+  },
+  E_PFX_UNSUITABLE: {
+    message: "The identity cannot be written as a PFX file for the released plugin: {detail}.",
+    remedy: "Give an RSA certificate with its own private key.",
+    exitCode: 2,
+  },
+  E_CERTIFICATE_REQUEST_INVALID: {
+    message: "No certificate can be issued for {subject}: {detail}.",
+    remedy: "Shorten or correct the names that the certificate is to carry.",
+    exitCode: 1,
+  },
 } as const satisfies Readonly<Record<string, ErrorRow>>;
 
 export type ErrorCode = keyof typeof errorTable;

@@ -3,7 +3,7 @@
  * Add a block per role; keep it in alphabetical order.
  * @module
  */
-export type LogEvent = ServiceEvent;
+export type LogEvent = AccountProviderEvent | HostEvent | ServiceEvent;
 
 /** Life of any service. */
 type ServiceEvent =
@@ -16,3 +16,22 @@ type ServiceEvent =
   | "service.request-failed"
   | "service.stopped"
   | "service.tls-replaced";
+
+type AccountProviderEvent =
+  | "account-provider.mtls-disabled"
+  | "certificates.fault"
+  | "certificates.rotated"
+  | "credentials.requested"
+  | "secret.changed"
+  | "secret.suspicious"
+  | "secret.unusable";
+
+/** Files and root store of the host. */
+type HostEvent =
+  | "host.cleaned"
+  | "host.files-failed"
+  | "host.files-removed"
+  | "host.files-written"
+  | "host.left-alone"
+  | "host.root-removed"
+  | "host.root-trusted";

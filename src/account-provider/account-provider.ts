@@ -1,0 +1,277 @@
+/**
+ * The account provider as a whole: starts in the order that lets no plugin see half of it (secrets, certificates,
+ * listener, files, and last the port), follows changes, and stops in the reverse order.
+ * @module
+ */
+import { systemClock, type Clock } from "../clock.ts";
+import { reasonOf } from "../errors.ts";
+import { createAccountProviderMetrics } from "../observe/account-provider-metrics.ts";
+import type { Log } from "../observe/log.ts";
+import type { Registry } from "../observe/metrics.ts";
+import type { SecretStore, StoreStatus } from "../secret-store/secret-store.ts";
+import { listen, loopbackAddresses, type Listener } from "../server/listener.ts";
+import { createOperations, type Readiness, type ReadinessCheck } from "../server/operations.ts";
+import { createTrustedRoots, type TrustedRoots } from "../windows-host/trusted-roots.ts";
+import type { WindowsHost } from "../windows-host/windows-host.ts";
+import { createCredentialsApplication } from "./credentials-application.ts";
+import { HostDirectory } from "./host-directory.ts";
+import type { CertificateSet, ProviderCertificates } from "./provider-certificates.ts";
+import type { AccountProviderSettings } from "./settings.ts";
+
+export interface AccountProviderParts {
+  readonly store: SecretStore;
+  /** Absent with `--disable-mtls`. */
+  readonly certificates: ProviderCertificates | undefined;
+  /** Absent where access lists are file modes. */
+  readonly windows: WindowsHost | undefined;
+  readonly registry: Registry;
+  readonly log: Log;
+  readonly clock?: Clock;
+}
+
+export interface RunningAccountProvider {
+  readonly port: number;
+  readonly addresses: readonly string[];
+  readonly operationsAddresses: readonly string[];
+  readonly hostDirectory: HostDirectory;
+  /** Removes the port, drains for at most the configured time, removes the other files. */
+  stop(): Promise<void>;
+}
+
+/**
+ * @throws {SallyportError} `E_LISTEN_FAILED`, `E_HOST_DIRECTORY`; nothing is left behind then. Rejects with the signal's
+ * reason when it is aborted before the provider is up.
+ */
+export async function startAccountProvider(
+  settings: AccountProviderSettings,
+  parts: AccountProviderParts,
+  signal: AbortSignal,
+): Promise<RunningAccountProvider> {
+  const { certificates, log, registry, store, windows } = parts;
+  const clock = parts.clock ?? systemClock;
+  let listener: Listener | undefined;
+  let storeReady = false;
+  const metrics = createAccountProviderMetrics(registry, {
+    storeConfirmedAt: () => store.status().confirmedAt,
+    serverCertificateNotAfter: () => certificates?.current().serverNotAfter ?? 0,
+    connections: () => listener?.connections() ?? 0,
+  });
+  const hostDirectory = new HostDirectory(settings.hostDirectory, windows);
+  const roots = windows === undefined ? undefined : createTrustedRoots(settings.hostDirectory, windows, log);
+  if (certificates === undefined) {
+    log.warn("account-provider.mtls-disabled", {
+      risk: "every process of this host can ask for the password; the plugins cannot",
+    });
+  }
+
+  const operations = createOperations({
+    log,
+    registry,
+    checks: readinessChecks(settings, store, certificates, clock, () => storeReady),
+  });
+  const operationsListener = await listen({
+    name: "operations",
+    addresses: [settings.operationsAddress],
+    handler: await operations.handler(),
+    log,
+  });
+  const undo: (() => Promise<unknown>)[] = [() => operationsListener.close(0)];
+  try {
+    // A plugin that asks before the secrets are read would be told that there are none.
+    await store.ready(signal);
+    storeReady = true;
+    for (const name of settings.secrets === "all" ? [] : settings.secrets) watchAccount(name);
+    store.onChange(watchAccount);
+
+    const application = createCredentialsApplication({
+      namespace: settings.namespace,
+      store,
+      ...(certificates === undefined
+        ? {}
+        : { acceptsClient: (client) => certificates.acceptsClient(client) }),
+      clock,
+      log,
+      metrics,
+    });
+    const running = await listen({
+      name: "credentials",
+      addresses: loopbackAddresses(settings.port),
+      handler: await application.handler(),
+      ...(certificates === undefined ? {} : { tls: certificates.current().tls }),
+      log,
+    });
+    listener = running;
+    if (settings.writeHostFiles) undo.push(() => removeOwnFiles(hostDirectory, roots, log));
+    undo.push(() => running.close(settings.drainMs));
+    if (settings.writeHostFiles) undo.push(() => hostDirectory.withdrawPort(running.port));
+
+    const files = new LatestOnly(async (set: CertificateSet) => {
+      await hostDirectory.writeClientFiles(set.clientFiles);
+      const failures = await roots?.replace(set.authorities);
+      for (const failure of failures ?? []) {
+        metrics.hostFilesFailed();
+        log.error("host.files-failed", { reason: failure });
+      }
+      log.info("host.files-written", { directory: hostDirectory.path });
+    });
+    if (settings.writeHostFiles) {
+      await hostDirectory.prepare();
+      if (certificates !== undefined) await files.run(certificates.current());
+    }
+    certificates?.onChange((set) => {
+      metrics.certificateRotated();
+      running.replaceTls(set.tls);
+      log.info("certificates.rotated", { notAfter: new Date(set.serverNotAfter).toISOString() });
+      if (!settings.writeHostFiles) return;
+      files.run(set).catch((error: unknown) => {
+        metrics.hostFilesFailed();
+        log.error("host.files-failed", { reason: reasonOf(error) });
+      });
+    });
+    if (settings.writeHostFiles) await hostDirectory.writePort(running.port);
+    log.info("service.ready", { serves: store.describe() });
+    return {
+      port: running.port,
+      addresses: running.addresses,
+      operationsAddresses: operationsListener.addresses,
+      hostDirectory,
+      async stop() {
+        log.info("service.draining");
+        certificates?.close();
+        await files.idle();
+        for (const step of undo.toReversed()) await step();
+        log.info("service.stopped");
+      },
+    };
+  } catch (error) {
+    certificates?.close();
+    for (const step of undo.toReversed()) await step().catch(() => undefined);
+    throw error;
+  }
+
+  /** Logs and counts what is wrong with an account, once per change. */
+  function watchAccount(name: string): void {
+    const secret = `${settings.namespace}/${name}`;
+    const found = store.find(name);
+    if (found.outcome === "missing") {
+      metrics.accountProblems(name, []);
+      log.warn("secret.unusable", { secret, problem: "it is not there" });
+    } else if (found.outcome === "invalid") {
+      metrics.accountProblems(name, [found]);
+      // With --all-secrets, most secrets of the namespace are no accounts at all.
+      log[settings.secrets === "all" ? "debug" : "warn"]("secret.unusable", {
+        secret,
+        key: found.key,
+        problem: found.problem,
+      });
+    } else {
+      metrics.accountProblems(name, found.warnings);
+      for (const { key, problem } of found.warnings) log.warn("secret.suspicious", { secret, key, problem });
+      log.info("secret.changed", { secret });
+    }
+  }
+}
+
+function readinessChecks(
+  settings: AccountProviderSettings,
+  store: SecretStore,
+  certificates: ProviderCertificates | undefined,
+  clock: Clock,
+  storeReady: () => boolean,
+): readonly ReadinessCheck[] {
+  const source: ReadinessCheck = {
+    name: "source",
+    check: () => sourceReadiness(store.status(), clock.now()),
+  };
+  const secrets: readonly ReadinessCheck[] =
+    settings.secrets === "all"
+      ? []
+      : settings.secrets.map((name) => ({
+          name: `secret ${settings.namespace}/${name}`,
+          check: () =>
+            storeReady() ? secretReadiness(store, name) : { ready: false, reason: "not read yet" },
+        }));
+  const certificate: ReadinessCheck = {
+    name: "certificate",
+    check() {
+      if (certificates === undefined) return { ready: true, note: "mutual TLS is off" };
+      const left = certificates.current().serverNotAfter - clock.now();
+      if (left <= 0) return { ready: false, reason: `expired ${seconds(-left)} ago` };
+      const fault = certificates.fault();
+      return fault === undefined
+        ? { ready: true }
+        : { ready: true, note: `${fault}; the present one ends in ${seconds(left)}` };
+    },
+  };
+  return [source, ...secrets, certificate];
+}
+
+function sourceReadiness(status: StoreStatus, now: number): Readiness {
+  const reason = status.reason ?? "no reason given";
+  if (status.state === "syncing") return { ready: false, reason: `not read yet: ${reason}` };
+  if (status.state === "synced") return { ready: true };
+  return {
+    ready: true,
+    note: `stale for ${seconds(now - status.confirmedAt)}, the last good state is served: ${reason}`,
+  };
+}
+
+function secretReadiness(store: SecretStore, name: string): Readiness {
+  const found = store.find(name);
+  if (found.outcome === "found") return { ready: true };
+  if (found.outcome === "missing") return { ready: false, reason: "is not there" };
+  return { ready: false, reason: `its key ${found.key} is ${found.problem}` };
+}
+
+function seconds(milliseconds: number): string {
+  return `${Math.max(0, Math.round(milliseconds / 1000))} s`;
+}
+
+/** A successor may already have put its own files there: then they are not ours to remove. */
+async function removeOwnFiles(
+  directory: HostDirectory,
+  roots: TrustedRoots | undefined,
+  log: Log,
+): Promise<void> {
+  if (!(await directory.holdsOwnFiles())) {
+    log.info("host.left-alone", {
+      directory: directory.path,
+      reason: "another account provider has taken over",
+    });
+    return;
+  }
+  const failures = [...((await roots?.replace([])) ?? []), ...(await directory.remove())];
+  for (const reason of failures) log.warn("host.files-failed", { reason });
+  log.info("host.files-removed", { directory: directory.path });
+}
+
+/** Runs one job at a time; of the jobs that arrive meanwhile only the last is run. */
+class LatestOnly<T> {
+  readonly #work: (input: T) => Promise<void>;
+  #running: Promise<void> | undefined;
+  #next: { readonly input: T } | undefined;
+
+  constructor(work: (input: T) => Promise<void>) {
+    this.#work = work;
+  }
+
+  async run(input: T): Promise<void> {
+    this.#next = { input };
+    this.#running ??= this.#drain().finally(() => {
+      this.#running = undefined;
+    });
+    await this.#running;
+  }
+
+  async idle(): Promise<void> {
+    await this.#running?.catch(() => undefined);
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#next !== undefined) {
+      const { input } = this.#next;
+      this.#next = undefined;
+      await this.#work(input);
+    }
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * What all commands share at the command line: options declared once, with the environment variable that may stand in
+ * for each, usage faults that end with exit code 2, and help.
+ * @module
+ */
+import { Command, CommanderError } from "commander";
+import { configError, type ConfigFault } from "../errors.ts";
+
+/** A command (or a parent of commands) that never ends the process by itself. */
+export function createProgram(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .exitOverride()
+    .showHelpAfterError("`--help` lists the settings.")
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "sallyport: ")) });
+}
+
+/** Runs a program on the words after its name; help ends with 0, a usage fault with 2. */
+export async function runProgram(program: Command, args: readonly string[]): Promise<number> {
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    throw error;
+  }
+}
+
+/** The environment's word for a switch: `true`/`false`, `1`/`0`, `yes`/`no`. */
+export function environmentSwitch(
+  name: string,
+  value: string | undefined,
+  faults: ConfigFault[],
+): boolean | undefined {
+  if (value === undefined || value === "") return undefined;
+  const word = value.toLowerCase();
+  if (["true", "1", "yes"].includes(word)) return true;
+  if (["false", "0", "no"].includes(word)) return false;
+  faults.push({ setting: name, problem: `"${value}" is neither true nor false` });
+  return undefined;
+}
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** A duration such as `500ms`, `30s`, `10m` or `24h`, in milliseconds; `undefined` and a fault when it is none. */
+export function durationMs(setting: string, text: string, faults: ConfigFault[]): number | undefined {
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text);
+  const unit = units[match?.[2] ?? ""];
+  if (match === null || unit === undefined) {
+    faults.push({ setting, problem: `"${text}" is not a duration such as 30s, 10m or 24h` });
+    return undefined;
+  }
+  return Math.round(Number(match[1]) * unit);
+}
+
+/** `host:port` with a literal address, IPv6 in brackets. */
+export function hostAndPort(
+  setting: string,
+  text: string,
+  faults: ConfigFault[],
+): { readonly host: string; readonly port: number } | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  const host = match?.[1] ?? match?.[2];
+  if (host === undefined || port > 65_535) {
+    faults.push({ setting, problem: `"${text}" is not ADDRESS:PORT, such as 127.0.0.1:9402 or [::1]:0` });
+    return undefined;
+  }
+  return { host, port };
+}
+
+/** @throws {SallyportError} `E_CONFIG_INVALID` when there is any fault. */
+export function throwIfFaulty(faults: readonly ConfigFault[]): void {
+  if (faults.length > 0) throw configError(faults);
+}

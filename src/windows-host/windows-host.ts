@@ -1,0 +1,106 @@
+/**
+ * What Sallyport asks of a Windows host beyond plain files: access lists and the machine's root store. A call is data
+ * (program and arguments), made by pure functions, so that it can be tested where there is no Windows.
+ *
+ * Accounts are named by SID and success is read from exit codes: both are the same in every display language.
+ * @module
+ */
+import { execFile } from "node:child_process";
+import { join } from "node:path/win32";
+
+/** A program of Windows and its arguments; no shell is involved. */
+export interface HostCall {
+  readonly program: "icacls" | "certutil";
+  readonly args: readonly string[];
+}
+
+export interface HostCallResult {
+  readonly exitCode: number;
+  /** What the program printed, for an error's detail. */
+  readonly output: string;
+}
+
+export interface WindowsHost {
+  run(call: HostCall): Promise<HostCallResult>;
+}
+
+const callTimeoutMs = 30_000;
+
+/** The host itself, through the programs in its System32 folder and none that a search path could offer. */
+export function createWindowsHost(
+  systemRoot: string = process.env["SystemRoot"] ?? "C:\\Windows",
+): WindowsHost {
+  return {
+    run: (call) =>
+      new Promise((resolve) => {
+        const program = join(systemRoot, "System32", `${call.program}.exe`);
+        execFile(
+          program,
+          call.args,
+          { timeout: callTimeoutMs, windowsHide: true },
+          (error, stdout, stderr) => {
+            const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
+            resolve({ exitCode: code, output: `${stdout}${stderr}`.trim() || (error?.message ?? "") });
+          },
+        );
+      }),
+  };
+}
+
+/** Well-known SIDs (MS-DTYP section 2.4.2.4), as icacls takes them. */
+const localSystem = "*S-1-5-18";
+const administrators = "*S-1-5-32-544";
+const networkService = "*S-1-5-20";
+
+/**
+ * A directory for SYSTEM and Administrators alone; what is created in it inherits that. Plugin files get their reader
+ * one by one ({@link grantPluginRead}).
+ */
+export function restrictDirectory(path: string): readonly HostCall[] {
+  return [
+    { program: "icacls", args: [path, "/setowner", administrators, "/q"] },
+    {
+      program: "icacls",
+      args: [
+        path,
+        "/inheritance:r",
+        "/grant:r",
+        `${localSystem}:(OI)(CI)F`,
+        `${administrators}:(OI)(CI)F`,
+        "/q",
+      ],
+    },
+  ];
+}
+
+/** A file that the plugin reads: its surrogate process may run as NETWORK SERVICE. */
+export function grantPluginRead(path: string): readonly HostCall[] {
+  return [
+    {
+      program: "icacls",
+      args: [
+        path,
+        "/inheritance:r",
+        "/grant:r",
+        `${localSystem}:F`,
+        `${administrators}:F`,
+        `${networkService}:R`,
+        "/q",
+      ],
+    },
+  ];
+}
+
+/** Puts a certificate file into the machine's root store; putting it there again changes nothing. */
+export function addTrustedRoot(certificateFile: string): HostCall {
+  return { program: "certutil", args: ["-f", "-addstore", "Root", certificateFile] };
+}
+
+/** Exit code 0 when the machine's root store holds the certificate with this SHA-1 thumbprint. */
+export function findTrustedRoot(thumbprint: string): HostCall {
+  return { program: "certutil", args: ["-store", "Root", thumbprint] };
+}
+
+export function removeTrustedRoot(thumbprint: string): HostCall {
+  return { program: "certutil", args: ["-delstore", "Root", thumbprint] };
+}
