@@ -71,6 +71,54 @@ export const errorTable = {
     remedy: "Shorten or correct the names that the certificate is to carry.",
     exitCode: 1,
   },
+  // Directory
+  E_DIRECTORY_UNREACHABLE: {
+    message: "No domain controller answers: {detail}",
+    remedy: "Check the addresses, DNS and the firewall (TCP 636 or 389) between here and the domain controllers.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_TLS: {
+    message: "The domain controller {server} cannot be trusted: {detail}",
+    remedy:
+      "Give the authority that signed its certificate, connect by a name the certificate holds, and have an expired one renewed.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_TIMEOUT: {
+    message: "The directory did not answer in time ({detail}).",
+    remedy: "Check the load of the domain controllers and the network; the deadline can be raised.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_PROTOCOL: {
+    message: "The domain controller {server} broke the protocol: {detail}",
+    remedy: "Make sure that the address is a domain controller's and that nothing between alters the traffic.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_RESULT: {
+    message: "The domain controller {server} refused a request: {result} ({detail})",
+    remedy: "Look the result code up in RFC 4511, appendix A, and the account's permissions in the directory.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_SERVICE_ACCOUNT: {
+    message: "The domain controller {server} does not accept the service account: {reason}",
+    remedy: "Correct the account's name or password, or unlock or enable it in the directory.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_ENTRY: {
+    message: "The entry {dn} lacks a usable {attribute}.",
+    remedy: "Let the service account read the attribute.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_TOO_MANY_GROUPS: {
+    message: "The account is a member of more than {limit} groups.",
+    remedy: "Raise the limit, or narrow the groups to those that matter.",
+    exitCode: 1,
+  },
+  // Managed passwords
+  E_MANAGED_PASSWORD_BLOB: {
+    message: "The managed password of {account} cannot be read: {detail}",
+    remedy: "Make sure that the domain controller is healthy; nothing of the password was written anywhere.",
+    exitCode: 1,
+  },
 } as const satisfies Readonly<Record<string, ErrorRow>>;
 
 export type ErrorCode = keyof typeof errorTable;
