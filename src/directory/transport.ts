@@ -135,10 +135,11 @@ function encrypt(
   });
 }
 
-type Listen = <Arguments extends readonly unknown[]>(
-  event: string,
-  listener: (...of: Arguments) => void,
-) => void;
+interface Listen {
+  (event: "error", listener: (error: Error) => void): void;
+  (event: "data", listener: (chunk: Buffer) => void): void;
+  (event: "connect" | "secureConnect" | "close", listener: () => void): void;
+}
 
 /** One step on a socket: settles once, leaves no listener of its own behind, and destroys the socket when it fails. */
 function until<Result>(
@@ -148,8 +149,8 @@ function until<Result>(
   step: string,
   begin: (listen: Listen, resolve: (result: Result) => void, reject: (error: SallyportError) => void) => void,
 ): Promise<Result> {
-  return new Promise((listen, resolve, reject) => {
-    const ours: (readonly [string, (...of: never[]) => void])[] = [];
+  return new Promise((resolve, reject) => {
+    const ours: (readonly [string, (argument: never) => void])[] = [];
     const settle = (): void => {
       signal.removeEventListener("abort", onAbort);
       for (const [event, listener] of ours) socket.removeListener(event, listener as () => void);
@@ -163,8 +164,8 @@ function until<Result>(
     };
     const onAbort = (): void =>
       fail(new SallyportError("E_DIRECTORY_TIMEOUT", { detail: `${step}, ${serverName(server)}` }));
-    const listen: Listen = (event, listener) => {
-      ours.push([event, listener as (...of: never[]) => void]);
+    const listen: Listen = (event: string, listener: (argument: never) => void): void => {
+      ours.push([event, listener]);
       socket.on(event, listener as () => void);
     };
     if (signal.aborted) {
