@@ -76,7 +76,8 @@ export const errorTable = {
   // Directory
   E_DIRECTORY_UNREACHABLE: {
     message: "No domain controller answers: {detail}",
-    remedy: "Check the addresses, DNS and the firewall (TCP 636 or 389) between here and the domain controllers.",
+    remedy:
+      "Check the addresses, DNS and the firewall (TCP 636 or 389) between here and the domain controllers.",
     exitCode: 1,
   },
   E_DIRECTORY_TLS: {
@@ -92,12 +93,14 @@ export const errorTable = {
   },
   E_DIRECTORY_PROTOCOL: {
     message: "The domain controller {server} broke the protocol: {detail}",
-    remedy: "Make sure that the address is a domain controller's and that nothing between alters the traffic.",
+    remedy:
+      "Make sure that the address is a domain controller's and that nothing between alters the traffic.",
     exitCode: 1,
   },
   E_DIRECTORY_RESULT: {
     message: "The domain controller {server} refused a request: {result} ({detail})",
-    remedy: "Look the result code up in RFC 4511, appendix A, and the account's permissions in the directory.",
+    remedy:
+      "Look the result code up in RFC 4511, appendix A, and the account's permissions in the directory.",
     exitCode: 1,
   },
   E_DIRECTORY_SERVICE_ACCOUNT: {

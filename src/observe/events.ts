@@ -3,7 +3,7 @@
  * Add a block per role; keep it in alphabetical order.
  * @module
  */
-export type LogEvent = AccountProviderEvent | HostEvent | ServiceEvent;
+export type LogEvent = AccountProviderEvent | DirectoryEvent | HostEvent | ServiceEvent;
 
 /** Life of any service. */
 type ServiceEvent =
@@ -35,3 +35,10 @@ type HostEvent =
   | "host.left-alone"
   | "host.root-removed"
   | "host.root-trusted";
+
+/** Questions to Active Directory. */
+type DirectoryEvent =
+  | "directory.ambiguous"
+  | "directory.authenticated"
+  | "directory.refused"
+  | "directory.unavailable";
