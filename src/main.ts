@@ -17,7 +17,16 @@ interface CommandEntry {
   load(): Promise<CommandModule>;
 }
 
-const commands: Readonly<Record<string, CommandEntry>> = {};
+const commands: Readonly<Record<string, CommandEntry>> = {
+  "account-provider": {
+    summary: "answer the CCG plugin on a Windows host (run, cleanup, probe)",
+    load: () => import("./commands/account-provider.ts"),
+  },
+  up: {
+    summary: "run every role on loopback from a folder of manifests",
+    load: () => import("./commands/up.ts"),
+  },
+};
 
 const help = `Usage: sallyport COMMAND [OPTIONS]
 

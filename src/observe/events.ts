@@ -3,7 +3,7 @@
  * Add a block per role; keep it in alphabetical order.
  * @module
  */
-export type LogEvent = AccountProviderEvent | DirectoryEvent | HostEvent | ServiceEvent;
+export type LogEvent = AccountProviderEvent | DirectoryEvent | HostEvent | KubernetesEvent | ServiceEvent;
 
 /** Life of any service. */
 type ServiceEvent =
@@ -41,4 +41,23 @@ type DirectoryEvent =
   | "directory.ambiguous"
   | "directory.authenticated"
   | "directory.refused"
-  | "directory.unavailable";
+  | "directory.unavailable"
+  | "keytab.current"
+  | "keytab.failed"
+  | "keytab.switched"
+  | "keytab.written";
+
+/** Reading Kubernetes objects, from a cluster or from a folder of manifests. */
+type KubernetesEvent =
+  | "kubernetes.credential-stale"
+  | "kubernetes.listener-failed"
+  | "kubernetes.object-accepted"
+  | "kubernetes.object-refused"
+  | "kubernetes.relist"
+  | "kubernetes.stale"
+  | "kubernetes.synced"
+  | "kubernetes.tls-unverified"
+  | "kubernetes.watch-restarted"
+  | "manifests.fault"
+  | "manifests.fault-cleared"
+  | "manifests.notifications-unavailable";
