@@ -118,7 +118,33 @@ export const errorTable = {
     remedy: "Raise the limit, or narrow the groups to those that matter.",
     exitCode: 1,
   },
+  E_DIRECTORY_CREDENTIALS: {
+    message: "The account that asks the directory cannot be read from {source}: {detail}.",
+    remedy: "Give a Secret with the keys username, password and domainName.",
+    exitCode: 1,
+  },
+  E_PASSWORD_INPUT: {
+    message: "No password could be read: {detail}.",
+    remedy: "Run the command at a terminal, or give the password on standard input with --password-stdin.",
+    exitCode: 2,
+  },
   // Managed passwords
+  E_MANAGED_PASSWORD_ABSENT: {
+    message: "There is no group managed service account {account} in {domain}.",
+    remedy: "Check the name in the credential spec, and that the account was created in this domain.",
+    exitCode: 1,
+  },
+  E_MANAGED_PASSWORD_NOT_PERMITTED: {
+    message: "{reader} may not retrieve the password of {account}.",
+    remedy:
+      "Add the reader, or a group it is in, to PrincipalsAllowedToRetrieveManagedPassword (setting it replaces the list).",
+    exitCode: 1,
+  },
+  E_KEYTAB_FILE: {
+    message: "The keytab {path} cannot be written: {detail}.",
+    remedy: "Give the path of an ordinary file, in a folder that this process may write.",
+    exitCode: 1,
+  },
   E_MANAGED_PASSWORD_BLOB: {
     message: "The managed password of {account} cannot be read: {detail}",
     remedy: "Make sure that the domain controller is healthy; nothing of the password was written anywhere.",

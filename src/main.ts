@@ -22,6 +22,10 @@ const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "answer the CCG plugin on a Windows host (run, cleanup, probe)",
     load: () => import("./commands/account-provider.ts"),
   },
+  directory: {
+    summary: "ask Active Directory (resolve, authenticate, managed-password, keytab)",
+    load: () => import("./commands/directory.ts"),
+  },
   up: {
     summary: "run every role on loopback from a folder of manifests",
     load: () => import("./commands/up.ts"),

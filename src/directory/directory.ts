@@ -226,7 +226,9 @@ export class Directory {
     const began = this.#clock.now();
     const result = await this.#authenticate(typed, password, options);
     if (result.outcome === "refused") {
-      const left = began + (this.#options.refusalFloorMs ?? 250) - this.#clock.now();
+      // Refusals that asked nobody tell nothing by their speed.
+      const asked = !["malformed-name", "empty-password", "malformed-password"].includes(result.reason);
+      const left = !asked ? 0 : began + (this.#options.refusalFloorMs ?? 250) - this.#clock.now();
       if (left > 0) await delay(this.#clock, left);
       this.#log.info("directory.refused", {
         reason: result.reason,
