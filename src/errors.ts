@@ -47,6 +47,18 @@ export const errorTable = {
       "Put ca/ca.crt, server/tls.crt, server/tls.key, client/tls.crt and client/tls.key there, or leave --tls-dir out.",
     exitCode: 1,
   },
+  // Kubernetes
+  E_CLUSTER_CONFIG: {
+    message: "The cluster configuration ({where}) cannot be used: {detail}.",
+    remedy: "Correct it, or name another one with --kubeconfig (KUBECONFIG).",
+    exitCode: 2,
+  },
+  E_CLUSTER_CREDENTIALS: {
+    message: "There are no credentials for the cluster ({where}): {detail}.",
+    remedy:
+      "Make the file readable, or run by hand the command that the kubeconfig names to see what it says.",
+    exitCode: 1,
+  },
   // Certificates and keys
   E_PEM_INVALID: {
     message: "PEM text cannot be read: {detail}.",

@@ -3,6 +3,7 @@
  * for each, usage faults that end with exit code 2, and help.
  * @module
  */
+import { isIPv4, isIPv6 } from "node:net";
 import { Command, CommanderError } from "commander";
 import { configError, type ConfigFault } from "../errors.ts";
 
@@ -53,20 +54,25 @@ export function durationMs(setting: string, text: string, faults: ConfigFault[])
   return Math.round(Number(match[1]) * unit);
 }
 
-/** `host:port` with a literal address, IPv6 in brackets. */
+/** A DNS name; one whose last label is a number would be a misspelt IPv4 address. */
+const hostNameForm =
+  /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*(?!\d+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
+
+/** `host:port` with a literal address or a name, IPv6 in brackets. */
 export function hostAndPort(
   setting: string,
   text: string,
   faults: ConfigFault[],
 ): { readonly host: string; readonly port: number } | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text);
+  const [, bracketed = "", plain = ""] = match ?? [];
   const port = Number(match?.[3]);
-  const host = match?.[1] ?? match?.[2];
-  if (host === undefined || port > 65_535) {
+  const possible = bracketed === "" ? isIPv4(plain) || hostNameForm.test(plain) : isIPv6(bracketed);
+  if (match === null || !possible || port > 65_535) {
     faults.push({ setting, problem: `"${text}" is not ADDRESS:PORT, such as 127.0.0.1:9402 or [::1]:0` });
     return undefined;
   }
-  return { host, port };
+  return { host: bracketed === "" ? plain : bracketed, port };
 }
 
 /** @throws {SallyportError} `E_CONFIG_INVALID` when there is any fault. */
