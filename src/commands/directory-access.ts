@@ -42,13 +42,22 @@ export interface AccessFlags {
 export function withAccessOptions(command: Command): Command {
   return command
     .option("--domain <name>", "DNS name of the AD domain (default: the domain of the credentials)")
-    .option("--server <url...>", "domain controller: ldaps://HOST[:PORT], or ldap://HOST[:PORT] for StartTLS (repeatable; default: from DNS)")
+    .option(
+      "--server <url...>",
+      "domain controller: ldaps://HOST[:PORT], or ldap://HOST[:PORT] for StartTLS (repeatable; default: from DNS)",
+    )
     .option("--site <name>", "AD site whose domain controllers come first, with DNS")
     .option("--start-tls", "StartTLS instead of LDAPS, with DNS", false)
     .option("--ca <file>", "authorities that sign the domain controllers' certificates, PEM")
     .option("--certificate-name <name>", "name in the certificate, where it is not the host of --server")
-    .option("--credentials <folder>", "the account that asks: a folder with the files username, password and domainName, such as a mounted Secret")
-    .option("--secret <name>", "the account that asks: a Secret, NAMESPACE/NAME with --manifests, NAME with --provider")
+    .option(
+      "--credentials <folder>",
+      "the account that asks: a folder with the files username, password and domainName, such as a mounted Secret",
+    )
+    .option(
+      "--secret <name>",
+      "the account that asks: a Secret, NAMESPACE/NAME with --manifests, NAME with --provider",
+    )
     .option("--manifests <folder>", "folder of Kubernetes manifests that holds the Secret")
     .option("--provider <folder>", "host directory of an account provider to ask over its mutual TLS")
     .option("--timeout <duration>", "for one operation, however many controllers it takes", "10s");
@@ -71,7 +80,11 @@ export async function openDirectory(
   const faults: ConfigFault[] = [];
   const servers = (flags.server ?? []).flatMap((text) => {
     const server = parseServerUrl(text);
-    if (server === undefined) faults.push({ setting: "--server", problem: `"${text}" is neither ldaps://HOST[:PORT] nor ldap://HOST[:PORT]` });
+    if (server === undefined)
+      faults.push({
+        setting: "--server",
+        problem: `"${text}" is neither ldaps://HOST[:PORT] nor ldap://HOST[:PORT]`,
+      });
     return server === undefined ? [] : [server];
   });
   const timeoutMs = durationMs("--timeout", flags.timeout, faults);
@@ -116,7 +129,8 @@ async function readAuthorities(path: string | undefined, faults: ConfigFault[]):
   if (path === undefined) return undefined;
   try {
     const text = await readFile(path, "utf8");
-    if (!text.includes("-----BEGIN CERTIFICATE-----")) faults.push({ setting: "--ca", problem: `${path} holds no certificate in PEM` });
+    if (!text.includes("-----BEGIN CERTIFICATE-----"))
+      faults.push({ setting: "--ca", problem: `${path} holds no certificate in PEM` });
     return text;
   } catch (thrown) {
     faults.push({ setting: "--ca", problem: reasonOf(thrown) });
@@ -132,7 +146,10 @@ function credentialsSource(flags: AccessFlags, faults: ConfigFault[]): Credentia
   if (ways !== 1) {
     faults.push({
       setting: "--credentials, --manifests, --provider",
-      problem: ways === 0 ? "one of them must say where the account that asks comes from" : "only one of them can be given",
+      problem:
+        ways === 0
+          ? "one of them must say where the account that asks comes from"
+          : "only one of them can be given",
     });
     return undefined;
   }
@@ -156,7 +173,11 @@ async function fromFolder(folder: string): Promise<ImpersonationAccount> {
     try {
       data[key] = (await readFile(join(folder, key))).toString("base64");
     } catch (thrown) {
-      throw new SallyportError("E_DIRECTORY_CREDENTIALS", { source: join(folder, key), detail: reasonOf(thrown) }, { cause: thrown });
+      throw new SallyportError(
+        "E_DIRECTORY_CREDENTIALS",
+        { source: join(folder, key), detail: reasonOf(thrown) },
+        { cause: thrown },
+      );
     }
   }
   return usable(accountFromSecret(data), folder);
@@ -179,14 +200,22 @@ async function fromManifests(folder: string, namespace: string, name: string): P
 }
 
 async function fromProvider(folder: string, object: string): Promise<ImpersonationAccount> {
-  const result = await requestAsPlugin({ directory: new HostDirectory(folder, undefined), object, identity: "plugin" });
+  const result = await requestAsPlugin({
+    directory: new HostDirectory(folder, undefined),
+    object,
+    identity: "plugin",
+  });
   if (result.ok) return result.account;
   const broken = result.links.at(-1);
-  throw new SallyportError("E_DIRECTORY_CREDENTIALS", { source: `account provider of ${folder}`, detail: `${broken?.link}: ${broken?.detail}` });
+  throw new SallyportError("E_DIRECTORY_CREDENTIALS", {
+    source: `account provider of ${folder}`,
+    detail: `${broken?.link}: ${broken?.detail}`,
+  });
 }
 
 function usable(outcome: AccountOutcome, source: string): ImpersonationAccount {
   if (outcome.outcome === "found") return outcome.account;
-  const detail = outcome.outcome === "missing" ? "there is no such Secret" : `${outcome.key} is ${outcome.problem}`;
+  const detail =
+    outcome.outcome === "missing" ? "there is no such Secret" : `${outcome.key} is ${outcome.problem}`;
   throw new SallyportError("E_DIRECTORY_CREDENTIALS", { source, detail });
 }

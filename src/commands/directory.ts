@@ -9,7 +9,11 @@ import { groupStrategies, type Group, type GroupStrategy } from "../directory/gr
 import type { Person } from "../directory/person.ts";
 import type { Authentication, Resolution, Step } from "../directory/directory.ts";
 import { reasonOf, SallyportError, type ConfigFault } from "../errors.ts";
-import { kerberosKeys, serviceAccountSalt, type EncryptionTypeName } from "../managed-password/kerberos-keys.ts";
+import {
+  kerberosKeys,
+  serviceAccountSalt,
+  type EncryptionTypeName,
+} from "../managed-password/kerberos-keys.ts";
 import { KeytabKeeper, type KeytabRound } from "../managed-password/keytab-keeper.ts";
 import { readKeytabFile, writeKeytabFile } from "../managed-password/keytab-file.ts";
 import { encryptionTypeName } from "../managed-password/keytab.ts";
@@ -18,7 +22,12 @@ import { retrieveManagedPassword, type Retrieval } from "../managed-password/ret
 import { createLog } from "../observe/log.ts";
 import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
 import { createProgram, runProgram, throwIfFaulty } from "./command-line.ts";
-import { openDirectory, withAccessOptions, type AccessFlags, type DirectoryAccess } from "./directory-access.ts";
+import {
+  openDirectory,
+  withAccessOptions,
+  type AccessFlags,
+  type DirectoryAccess,
+} from "./directory-access.ts";
 import { askForPassword, passwordFromStandardInput } from "./password-prompt.ts";
 
 interface LookupFlags extends AccessFlags {
@@ -51,9 +60,14 @@ interface KeytabFlags extends ManagedFlags {
 
 export function run(args: readonly string[]): Promise<number> {
   let exitCode = 0;
-  const program = createProgram("sallyport directory", "Asks Active Directory: who somebody is, whether a password is theirs, and for the password of a gMSA.");
+  const program = createProgram(
+    "sallyport directory",
+    "Asks Active Directory: who somebody is, whether a password is theirs, and for the password of a gMSA.",
+  );
   const strategy = (): Option =>
-    new Option("--groups <way>", "how groups are found").choices([...groupStrategies]).default("token-groups");
+    new Option("--groups <way>", "how groups are found")
+      .choices([...groupStrategies])
+      .default("token-groups");
 
   withAccessOptions(
     program
@@ -95,7 +109,9 @@ export function run(args: readonly string[]): Promise<number> {
     });
 
   withAccessOptions(
-    program.command("keytab").description("write a gMSA's Kerberos keys to a keytab, and keep it right with --watch"),
+    program
+      .command("keytab")
+      .description("write a gMSA's Kerberos keys to a keytab, and keep it right with --watch"),
   )
     .option("--spec <file>", "credential spec (JSON) that names the gMSA")
     .option("--account <name>", "the gMSA, with or without its $")
@@ -110,7 +126,10 @@ export function run(args: readonly string[]): Promise<number> {
   return runProgram(program, args).then((code) => (code === 0 ? exitCode : code));
 }
 
-async function withDirectory<Result>(flags: LookupFlags, work: (access: DirectoryAccess) => Promise<Result>): Promise<Result> {
+async function withDirectory<Result>(
+  flags: LookupFlags,
+  work: (access: DirectoryAccess) => Promise<Result>,
+): Promise<Result> {
   const access = await openDirectory(flags, { groups: { strategy: flags.groups } });
   try {
     return await work(access);
@@ -137,7 +156,9 @@ function resolve(name: string, flags: LookupFlags): Promise<number> {
 
 function authenticate(name: string, flags: AuthenticateFlags): Promise<number> {
   return withDirectory(flags, async ({ directory }) => {
-    const password = flags.passwordStdin ? await passwordFromStandardInput() : await askForPassword(`Password of ${printable(name)}: `);
+    const password = flags.passwordStdin
+      ? await passwordFromStandardInput()
+      : await askForPassword(`Password of ${printable(name)}: `);
     const result = await directory.authenticate(name, password, explainer(flags));
     if (result.outcome === "unavailable") throw result.error;
     process.stdout.write(flags.json ? `${JSON.stringify(result)}\n` : renderAuthentication(result));
@@ -182,7 +203,10 @@ function renderPerson(person: Person, groups: readonly Group[], state: string): 
 
 /** Values of a directory may hold anything; a terminal obeys control characters. */
 function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return text.replace(
+    /[\p{Cc}\p{Cf}]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** The gMSA's name: from `--account`, or the first that the credential spec lists. */
@@ -217,13 +241,20 @@ async function managedPassword(flags: MetadataFlags): Promise<number> {
   const name = await accountOf(flags);
   const access = await openDirectory(flags);
   try {
-    const retrieval = await retrieveManagedPassword(access.directory, access.domain, name, { clock: systemClock });
+    const retrieval = await retrieveManagedPassword(access.directory, access.domain, name, {
+      clock: systemClock,
+    });
     if (retrieval.outcome === "absent") throw absent(name, access);
     const described = describe(retrieval, access, flags.reveal);
     process.stdout.write(
       flags.json
         ? `${JSON.stringify(described)}\n`
-        : Object.entries(described).map(([label, value]) => `${label.padEnd(22)} ${Array.isArray(value) ? value.join(", ") : String(value)}\n`).join(""),
+        : Object.entries(described)
+            .map(
+              ([label, value]) =>
+                `${label.padEnd(22)} ${Array.isArray(value) ? value.join(", ") : String(value)}\n`,
+            )
+            .join(""),
     );
     if (retrieval.outcome === "not-permitted") throw notPermitted(name, access);
     return 0;
@@ -234,7 +265,11 @@ async function managedPassword(flags: MetadataFlags): Promise<number> {
 
 type Described = Readonly<Record<string, string | number | boolean | readonly string[] | null>>;
 
-function describe(retrieval: Exclude<Retrieval, { readonly outcome: "absent" }>, access: DirectoryAccess, reveal: boolean): Described {
+function describe(
+  retrieval: Exclude<Retrieval, { readonly outcome: "absent" }>,
+  access: DirectoryAccess,
+  reveal: boolean,
+): Described {
   const { account } = retrieval;
   const about: Described = {
     account: account.accountName,
@@ -262,7 +297,9 @@ function describe(retrieval: Exclude<Retrieval, { readonly outcome: "absent" }>,
     readAgainAt: new Date(nextReading(password, retrieval.readAt, 0)).toISOString(),
     salt,
     ...(reveal ? { passwordBase64: password.current.reveal().toString("base64") } : {}),
-    ...Object.fromEntries(keys.map(({ encryptionType, key }) => [encryptionType, key.reveal().toString("hex")])),
+    ...Object.fromEntries(
+      keys.map(({ encryptionType, key }) => [encryptionType, key.reveal().toString("hex")]),
+    ),
   };
 }
 
@@ -302,7 +339,12 @@ async function keytab(flags: KeytabFlags): Promise<number> {
   }
 }
 
-async function report(round: KeytabRound, name: string, access: DirectoryAccess, path: string): Promise<number> {
+async function report(
+  round: KeytabRound,
+  name: string,
+  access: DirectoryAccess,
+  path: string,
+): Promise<number> {
   switch (round.outcome) {
     case "failed":
       throw round.error;
@@ -311,9 +353,13 @@ async function report(round: KeytabRound, name: string, access: DirectoryAccess,
     case "written": {
       const entries = await readKeytabFile(path);
       for (const entry of entries) {
-        process.stdout.write(`${entry.keyVersion}  ${entry.components.join("/")}@${entry.realm}  ${encryptionTypeName(entry.encryptionType)}\n`);
+        process.stdout.write(
+          `${entry.keyVersion}  ${entry.components.join("/")}@${entry.realm}  ${encryptionTypeName(entry.encryptionType)}\n`,
+        );
       }
-      process.stdout.write(`${path}: written; the password changes next, read again at ${new Date(round.next).toISOString()}\n`);
+      process.stdout.write(
+        `${path}: written; the password changes next, read again at ${new Date(round.next).toISOString()}\n`,
+      );
       return 0;
     }
   }

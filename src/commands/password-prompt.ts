@@ -11,12 +11,15 @@ import { Secret } from "../secret.ts";
 const longestInput = 64 * 1024;
 
 /** The first line of standard input, without its line ending. */
-export async function passwordFromStandardInput(input: AsyncIterable<Buffer> = process.stdin): Promise<Secret> {
+export async function passwordFromStandardInput(
+  input: AsyncIterable<Buffer> = process.stdin,
+): Promise<Secret> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of input) {
     length += chunk.length;
-    if (length > longestInput) throw new SallyportError("E_PASSWORD_INPUT", { detail: "standard input holds more than a password" });
+    if (length > longestInput)
+      throw new SallyportError("E_PASSWORD_INPUT", { detail: "standard input holds more than a password" });
     chunks.push(Buffer.from(chunk));
   }
   const text = Buffer.concat(chunks).toString("utf8");

@@ -154,6 +154,15 @@ function pageCookieOf(controls: Buffer): Buffer | undefined {
   return undefined;
 }
 
+/** Answers to the operations that are used here. */
+const answers: ReadonlySet<number> = new Set([
+  operationTag.bindResponse,
+  operationTag.searchEntry,
+  operationTag.searchDone,
+  operationTag.searchReference,
+  operationTag.extendedResponse,
+]);
+
 /**
  * What the client library takes for its socket: whole messages out of an established TLS socket, one per `data` event.
  * Ends for good with the socket, or at the first message that is not allowed.
@@ -203,6 +212,8 @@ export class MessageStream extends Duplex {
     if (this.destroyed) return;
     try {
       for (const frame of this.#splitter.push(chunk)) {
+        if (!answers.has(frame.operation))
+          throw new FrameError("it sent a message that answers nothing we ask");
         this.#onFrame(frame);
         if (!this.push(frame.bytes)) this.#socket.pause();
       }

@@ -84,7 +84,11 @@ function startTls(socket: Socket, server: DirectoryServer, signal: AbortSignal):
     const onData = (chunk: Buffer): void => {
       received = Buffer.concat([received, chunk]);
       const header = readBerHeader(received, 0);
-      if (header === "malformed" || received.length > longestStartTlsReply)
+      if (
+        header === "malformed" ||
+        (header !== undefined && header.tag !== berTag.sequence) ||
+        received.length > longestStartTlsReply
+      )
         return broken("its answer to StartTLS cannot be read");
       if (header === undefined) return undefined;
       const length = header.headerLength + header.contentLength;

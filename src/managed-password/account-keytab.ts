@@ -8,7 +8,12 @@
  * @module
  */
 import type { SecretBytes } from "../secret.ts";
-import { encryptionTypes, kerberosKeys, serviceAccountSalt, type EncryptionTypeName } from "./kerberos-keys.ts";
+import {
+  encryptionTypes,
+  kerberosKeys,
+  serviceAccountSalt,
+  type EncryptionTypeName,
+} from "./kerberos-keys.ts";
 import { encodeKeytab, type KeytabEntry } from "./keytab.ts";
 import type { RetrievedPassword } from "./retrieve.ts";
 
@@ -43,25 +48,27 @@ export function accountKeytabEntries(
     password.previous === undefined || previousVersion < 1
       ? []
       : [{ version: previousVersion, password: password.previous }];
-  const versions: readonly KeyVersion[] = [{ version: currentVersion, password: password.current }, ...previous];
+  const versions: readonly KeyVersion[] = [
+    { version: currentVersion, password: password.current },
+    ...previous,
+  ];
   const tooEarly = retrieved.early && options.inForce !== true;
-  const serviceNames = options.serviceNames === false ? [] : account.serviceNames.map((name) => name.split("/"));
+  const serviceNames =
+    options.serviceNames === false ? [] : account.serviceNames.map((name) => name.split("/"));
   const salt = serviceAccountSalt(options.realm, account.accountName);
   const types = options.encryptionTypes ?? ["aes256", "aes128"];
   const made = versions.flatMap(({ version, password: secret }) => {
     const keys = kerberosKeys(secret, salt, types);
     const isNext = tooEarly && version === currentVersion && previous.length > 0;
     return [...(isNext ? [] : [[account.accountName]]), ...serviceNames].flatMap((components) =>
-      keys.map(
-        ({ encryptionType, key }): KeytabEntry => ({
-          realm: options.realm,
-          components,
-          keyVersion: version,
-          encryptionType: encryptionTypes[encryptionType],
-          key,
-          timestamp: Math.floor(options.now / 1000),
-        }),
-      ),
+      keys.map(({ encryptionType, key }): KeytabEntry => ({
+        realm: options.realm,
+        components,
+        keyVersion: version,
+        encryptionType: encryptionTypes[encryptionType],
+        key,
+        timestamp: Math.floor(options.now / 1000),
+      })),
     );
   });
   return [...made, ...kept(made, options.replaces ?? [], currentVersion, previous.length > 0)];

@@ -11,7 +11,10 @@ import { encodeKeytab, type KeytabEntry } from "./keytab.ts";
 import { nextReading } from "./password-schedule.ts";
 import type { Retrieval, RetrievedPassword } from "./retrieve.ts";
 
-export interface KeytabKeeperOptions extends Pick<AccountKeytabOptions, "realm" | "encryptionTypes" | "serviceNames"> {
+export interface KeytabKeeperOptions extends Pick<
+  AccountKeytabOptions,
+  "realm" | "encryptionTypes" | "serviceNames"
+> {
   readonly clock: Clock;
   readonly log: Log;
   /** Asks the directory. Rejects when it cannot be asked. */
@@ -26,7 +29,11 @@ export interface KeytabKeeperOptions extends Pick<AccountKeytabOptions, "realm" 
 /** What one round did, and when the next is due (milliseconds since 1970). */
 export type KeytabRound =
   | { readonly outcome: "written"; readonly retrieved: RetrievedPassword; readonly next: number }
-  | { readonly outcome: "refused"; readonly retrieval: Exclude<Retrieval, { readonly outcome: "retrieved" }>; readonly next: number }
+  | {
+      readonly outcome: "refused";
+      readonly retrieval: Exclude<Retrieval, { readonly outcome: "retrieved" }>;
+      readonly next: number;
+    }
   | { readonly outcome: "failed"; readonly error: SallyportError; readonly next: number };
 
 const firstRetryMs = 1000;
@@ -70,7 +77,8 @@ export class KeytabKeeper {
       return { outcome: "written", retrieved: retrieval, next: this.#soonest(next) };
     } catch (thrown) {
       const error = asSallyportError(thrown);
-      const pause = Math.min(firstRetryMs * 2 ** this.#failures++, longestRetryMs) * (0.5 + this.#random() / 2);
+      const pause =
+        Math.min(firstRetryMs * 2 ** this.#failures++, longestRetryMs) * (0.5 + this.#random() / 2);
       log.warn("keytab.failed", { code: error.code, reason: error.message });
       return { outcome: "failed", error, next: this.#soonest(clock.now() + pause) };
     }

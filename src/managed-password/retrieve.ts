@@ -117,13 +117,25 @@ export async function retrieveManagedPassword(
     const password = parseManagedPasswordBlob(blob);
     blob.fill(0);
     if ("malformed" in password) {
-      throw new SallyportError("E_MANAGED_PASSWORD_BLOB", { account: account.accountName, detail: password.malformed });
+      throw new SallyportError("E_MANAGED_PASSWORD_BLOB", {
+        account: account.accountName,
+        detail: password.malformed,
+      });
     }
     const recorded = parseInteger(entry.text("msDS-KeyVersionNumber"));
-    if (recorded === undefined) throw new SallyportError("E_DIRECTORY_ENTRY", { dn: entry.dn, attribute: "msDS-KeyVersionNumber" });
+    if (recorded === undefined)
+      throw new SallyportError("E_DIRECTORY_ENTRY", { dn: entry.dn, attribute: "msDS-KeyVersionNumber" });
     const early = isNextPasswordEarly(password);
     const currentVersion = early ? recorded + 1 : recorded;
-    return { outcome: "retrieved", account, password, currentVersion, previousVersion: currentVersion - 1, early, readAt };
+    return {
+      outcome: "retrieved",
+      account,
+      password,
+      currentVersion,
+      previousVersion: currentVersion - 1,
+      early,
+      readAt,
+    };
   }, options.signal);
 }
 
@@ -138,7 +150,10 @@ async function findEntry(
     {
       base: domainToDistinguishedName(domain),
       scope: "sub",
-      filter: all(equals("objectClass", "msDS-GroupManagedServiceAccount"), equals("sAMAccountName", accountName)),
+      filter: all(
+        equals("objectClass", "msDS-GroupManagedServiceAccount"),
+        equals("sAMAccountName", accountName),
+      ),
       attributes: accountAttributes,
       binary,
     },
