@@ -1,34 +1,54 @@
 /**
- * `npm run build`: one bundled file that runs with Node alone, `dist/sallyport.mjs`, with its source map beside it.
- * Commands stay separate chunks inside `dist/` only where that saves start-up: see `splitting`.
+ * `npm run build [FOLDER]`: one bundled file that runs with Node alone, `dist/sallyport.mjs` (or in another folder), with
+ * its source map beside it.
  * @module
  */
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
 import { chmodSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { builtinModules } from "node:module";
+import { join, relative, resolve } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly version: string };
-rmSync(join(root, "dist"), { recursive: true, force: true });
+const bundle = resolve(root, process.argv[2] ?? "dist", "sallyport.mjs");
+for (const stale of [bundle, `${bundle}.map`]) rmSync(stale, { force: true });
+
+/**
+ * Node's own modules are loaded where they are used instead of at the head of the bundle: `--version`, and every command
+ * that needs no network, starts without TLS, HTTP and crypto.
+ */
+const lazyBuiltins: Plugin = {
+  name: "lazy-builtins",
+  setup(build) {
+    const builtin = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
+    build.onResolve({ filter: /^[a-z_:/]+$/ }, ({ path, kind }) =>
+      builtin.has(path) && kind === "import-statement" ? { path, namespace: "builtin" } : undefined,
+    );
+    build.onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+      loader: "js",
+    }));
+  },
+};
 
 const result = await build({
   entryPoints: [join(root, "src/main.ts")],
-  outfile: join(root, "dist/sallyport.mjs"),
+  outfile: bundle,
   bundle: true,
   platform: "node",
   format: "esm",
   target: "node26",
-  minifySyntax: true,
-  minifyWhitespace: true,
+  minify: true,
   sourcemap: "linked",
   sourcesContent: false,
   legalComments: "none",
   metafile: true,
+  plugins: [lazyBuiltins],
   define: { SALLYPORT_VERSION: JSON.stringify(manifest.version) },
   // CommonJS packages in the bundle ask for Node's own modules by `require`.
   banner: { js: 'import{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);' },
   logLevel: "warning",
 });
-chmodSync(join(root, "dist/sallyport.mjs"), 0o755);
+chmodSync(bundle, 0o755);
 const bytes = Object.entries(result.metafile.outputs).find(([path]) => path.endsWith(".mjs"))?.[1].bytes ?? 0;
-process.stdout.write(`dist/sallyport.mjs  ${(bytes / 1024).toFixed(0)} KiB\n`);
+process.stdout.write(`${relative(root, bundle)}  ${(bytes / 1024).toFixed(0)} KiB\n`);

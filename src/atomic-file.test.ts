@@ -100,14 +100,14 @@ test("a reader sees one whole version or the other while a file is being replace
   const path = join(await folder(t), "big");
   const versions = ["a".repeat(200_000), "b".repeat(200_000)];
   await writeFileAtomically(path, versions[0] ?? "");
-  let writing = true;
+  const progress = { writing: true };
 
   const writer = (async () => {
     for (let round = 1; round <= 20; round++) await writeFileAtomically(path, versions[round % 2] ?? "");
-    writing = false;
+    progress.writing = false;
   })();
   let reads = 0;
-  while (writing) {
+  while (progress.writing) {
     assert.ok(versions.includes(await readFile(path, "utf8")));
     reads++;
   }

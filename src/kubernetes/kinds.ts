@@ -23,14 +23,6 @@ export const secretKind: ResourceKind = {
   namespaced: true,
 };
 
-export const configMapKind: ResourceKind = {
-  group: "",
-  version: "v1",
-  plural: "configmaps",
-  kind: "ConfigMap",
-  namespaced: true,
-};
-
 /** The credential spec of windows-gmsa: cluster-scoped, its body stands in `credspec`. */
 export const gmsaCredentialSpecKind: ResourceKind = {
   group: "windows.k8s.io",

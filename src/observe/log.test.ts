@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { Secret } from "../secret.ts";
 import { createLog, logLevels, silentLog, type Log, type LogFields, type LogLevel } from "./log.ts";
 
@@ -96,8 +96,8 @@ test("a secret that slips past the types shows as a placeholder wherever it stan
     { password: secret },
     { list: [secret] },
     { nested: { deeper: { secret } } },
-    { text: `${secret}` },
-    { error: new Error(`refused ${secret}`, { cause: secret }) },
+    { text: secret.toString() },
+    { error: new Error(`refused ${secret.toString()}`, { cause: secret }) },
     { err: Object.assign(new Error("refused"), { secret }) },
   ] as unknown as LogFields[];
 

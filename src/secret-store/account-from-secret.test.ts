@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { accountFromSecret } from "./account-from-secret.ts";
 import { accountKeys, type AccountOutcome } from "./secret-store.ts";
 

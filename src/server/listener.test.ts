@@ -347,14 +347,14 @@ test("new connections get the new certificate, kept ones go on undisturbed", asy
   const kept = new Agent({ keepAlive: true, maxSockets: 1, ca: authority.certificatePem });
   t.after(() => kept.destroy());
 
-  const before = await presented(listener.port, kept);
+  const earlier = await presented(listener.port, kept);
   listener.replaceTls(renewed);
   const afterwards = await presented(listener.port, kept);
   const fresh = await presented(listener.port);
 
-  assert.equal(afterwards.socket, before.socket, "the connection was kept");
-  assert.equal(afterwards.fingerprint, before.fingerprint);
-  assert.notEqual(fresh.fingerprint, before.fingerprint);
+  assert.equal(afterwards.socket, earlier.socket, "the connection was kept");
+  assert.equal(afterwards.fingerprint, earlier.fingerprint);
+  assert.notEqual(fresh.fingerprint, earlier.fingerprint);
 });
 
 test("with identities of two kinds, the client's abilities choose", async (t) => {

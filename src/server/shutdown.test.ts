@@ -13,8 +13,8 @@ const program = `
   const alive = setInterval(() => undefined, 1_000);
   console.log("ready");
   await aborted(shutdown.signal);
-  console.log("stopping");
   if (process.argv.includes("--dispose")) shutdown.dispose();
+  console.log("stopping");
   if (process.argv.includes("--stop")) clearInterval(alive);
 `;
 
