@@ -2,8 +2,21 @@ import assert from "node:assert/strict";
 import { createServer, type AddressInfo } from "node:net";
 import { test } from "node:test";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
-import { directoryOf, scriptedDirectory, simulatedDirectory, testContent, type TestServer } from "../../test/fixtures/test-directory.ts";
-import { bindResponse, extendedResponse, resultCode, searchDone, searchEntry, type LdapRequest } from "../directory-simulator/ldap-messages.ts";
+import {
+  directoryOf,
+  scriptedDirectory,
+  simulatedDirectory,
+  testContent,
+  type TestServer,
+} from "../../test/fixtures/test-directory.ts";
+import {
+  bindResponse,
+  extendedResponse,
+  resultCode,
+  searchDone,
+  searchEntry,
+  type LdapRequest,
+} from "../directory-simulator/ldap-messages.ts";
 import type { LdapHandler, LdapSession } from "../directory-simulator/ldap-server.ts";
 import { createLog } from "../observe/log.ts";
 import { Secret } from "../secret.ts";
@@ -39,7 +52,8 @@ function script({ bind, search, whoAmI = "u:CONTOSO\\alice" }: Script): Recorded
   const handler: LdapHandler = (request, session) => {
     switch (request.kind) {
       case "bind":
-        if (request.name === "ccg-impersonator@contoso.test") return session.send(bindResponse(request.id, 0));
+        if (request.name === "ccg-impersonator@contoso.test")
+          return session.send(bindResponse(request.id, 0));
         asked.push(`bind ${request.name === alicesDn ? "alice" : "somebody"}`);
         return bind === undefined ? session.send(bindResponse(request.id, 0)) : bind(request, session);
       case "search":
@@ -57,8 +71,16 @@ function script({ bind, search, whoAmI = "u:CONTOSO\\alice" }: Script): Recorded
   return { handler, asked };
 }
 
-const refuseWith = (data: string): NonNullable<Script["bind"]> => (request, session) =>
-  session.send(bindResponse(request.id, resultCode.invalidCredentials, `80090308: LdapErr: DSID-0C090439, comment: AcceptSecurityContext error, data ${data}, v4563\0`));
+const refuseWith =
+  (data: string): NonNullable<Script["bind"]> =>
+  (request, session) =>
+    session.send(
+      bindResponse(
+        request.id,
+        resultCode.invalidCredentials,
+        `80090308: LdapErr: DSID-0C090439, comment: AcceptSecurityContext error, data ${data}, v4563\0`,
+      ),
+    );
 
 const diagnostics: readonly (readonly [string, BindRefusal, boolean])[] = [
   ["525", "unknown-account", false],
@@ -75,12 +97,17 @@ const diagnostics: readonly (readonly [string, BindRefusal, boolean])[] = [
 ];
 for (const [data, reason, passwordProven] of diagnostics) {
   test(`a bind refused with data ${data} is refused as ${reason}`, async (t) => {
-    const directory = directoryOf(t, [await scriptedDirectory(t, script({ bind: refuseWith(data) }).handler)]);
+    const directory = directoryOf(t, [
+      await scriptedDirectory(t, script({ bind: refuseWith(data) }).handler),
+    ]);
 
     const result = await directory.authenticate("alice", new Secret("x"), { groups: false });
 
     assert.equal(result.outcome, "refused");
-    assert.deepEqual(result.outcome === "refused" && [result.reason, result.passwordProven], [reason, passwordProven]);
+    assert.deepEqual(result.outcome === "refused" && [result.reason, result.passwordProven], [
+      reason,
+      passwordProven,
+    ]);
   });
 }
 
@@ -107,7 +134,10 @@ for (const whoAmI of ["", "u:CONTOSO\\bob", "dn:CN=somebody", "u:CONTOSO\\alice2
 
 test("an absent person takes the same round trips as one with a wrong password", async (t) => {
   const present = script({ bind: refuseWith("52e") });
-  const absent = script({ bind: refuseWith("525"), search: (request, session) => session.send(searchDone(request.id)) });
+  const absent = script({
+    bind: refuseWith("525"),
+    search: (request, session) => session.send(searchDone(request.id)),
+  });
   const kinds = (asked: readonly string[]): readonly string[] => asked.map((one) => one.split(" ")[0] ?? "");
 
   await directoryOf(t, [await scriptedDirectory(t, present.handler)]).authenticate("alice", new Secret("x"));
@@ -148,13 +178,23 @@ test("two accounts for one name are an error for the operator and a refusal for 
   const lines: string[] = [];
   const { handler, asked } = script({
     search: (request, session) =>
-      session.send(searchEntry(request.id, alicesDn, alicesAttributes), searchEntry(request.id, "CN=Other,DC=contoso,DC=test", alicesAttributes), searchDone(request.id, resultCode.sizeLimitExceeded)),
+      session.send(
+        searchEntry(request.id, alicesDn, alicesAttributes),
+        searchEntry(request.id, "CN=Other,DC=contoso,DC=test", alicesAttributes),
+        searchDone(request.id, resultCode.sizeLimitExceeded),
+      ),
     bind: refuseWith("52e"),
   });
   const server = await scriptedDirectory(t, handler);
   const { Directory } = await import("./directory.ts");
   const directory = new Directory(
-    { domain: "contoso.test", controllers: { from: "list", servers: [server.server] }, trust: { certificateAuthority: server.certificateAuthority }, serviceAccount: { name: "ccg-impersonator@contoso.test", password: new Secret("x") }, refusalFloorMs: 0 },
+    {
+      domain: "contoso.test",
+      controllers: { from: "list", servers: [server.server] },
+      trust: { certificateAuthority: server.certificateAuthority },
+      serviceAccount: { name: "ccg-impersonator@contoso.test", password: new Secret("x") },
+      refusalFloorMs: 0,
+    },
     { log: createLog({ sink: { write: (line) => void lines.push(line) } }) },
   );
   t.after(() => directory.close());
@@ -168,11 +208,28 @@ test("two accounts for one name are an error for the operator and a refusal for 
 });
 
 test("an entry without what identity rests on is an error, not a person", async (t) => {
-  for (const missing of ["objectGUID", "objectSid", "userAccountControl", "msDS-User-Account-Control-Computed", "pwdLastSet"]) {
+  for (const missing of [
+    "objectGUID",
+    "objectSid",
+    "userAccountControl",
+    "msDS-User-Account-Control-Computed",
+    "pwdLastSet",
+  ]) {
     const { handler } = script({
-      search: (request, session) => session.send(searchEntry(request.id, alicesDn, alicesAttributes.filter(([name]) => name !== missing)), searchDone(request.id)),
+      search: (request, session) =>
+        session.send(
+          searchEntry(
+            request.id,
+            alicesDn,
+            alicesAttributes.filter(([name]) => name !== missing),
+          ),
+          searchDone(request.id),
+        ),
     });
-    const result = await directoryOf(t, [await scriptedDirectory(t, handler)]).authenticate("alice", new Secret("x"));
+    const result = await directoryOf(t, [await scriptedDirectory(t, handler)]).authenticate(
+      "alice",
+      new Secret("x"),
+    );
 
     assert.equal(result.outcome === "unavailable" && result.error.code, "E_DIRECTORY_ENTRY", missing);
   }
@@ -181,22 +238,37 @@ test("an entry without what identity rests on is an error, not a person", async 
 test("account problems are seen even when the directory accepts the bind", async (t) => {
   const { handler } = script({
     search: (request, session) =>
-      session.send(searchEntry(request.id, alicesDn, alicesAttributes.map(([name, values]) => [name, name === "userAccountControl" ? ["514"] : values])), searchDone(request.id)),
+      session.send(
+        searchEntry(
+          request.id,
+          alicesDn,
+          alicesAttributes.map(([name, values]) => [name, name === "userAccountControl" ? ["514"] : values]),
+        ),
+        searchDone(request.id),
+      ),
   });
-  const result = await directoryOf(t, [await scriptedDirectory(t, handler)]).authenticate("alice", new Secret("x"));
+  const result = await directoryOf(t, [await scriptedDirectory(t, handler)]).authenticate(
+    "alice",
+    new Secret("x"),
+  );
 
   assert.equal(result.outcome === "refused" && result.reason, "disabled");
 });
 
 test("10,000 groups fail with a name instead of being cut short", async (t) => {
-  const sids = Array.from({ length: 10_000 }, (_, index) => sidToBytes(`S-1-5-21-1-2-3-${2000 + index}` as Sid));
+  const sids = Array.from({ length: 10_000 }, (_, index) =>
+    sidToBytes(`S-1-5-21-1-2-3-${2000 + index}` as Sid),
+  );
   const { handler } = script({
     search: (request, session) =>
       request.search.attributes.includes("tokenGroups")
         ? session.send(searchEntry(request.id, alicesDn, [["tokenGroups", sids]]), searchDone(request.id))
         : session.send(searchEntry(request.id, alicesDn, alicesAttributes), searchDone(request.id)),
   });
-  const result = await directoryOf(t, [await scriptedDirectory(t, handler)]).authenticate("alice", new Secret("x"));
+  const result = await directoryOf(t, [await scriptedDirectory(t, handler)]).authenticate(
+    "alice",
+    new Secret("x"),
+  );
 
   assert.equal(result.outcome === "unavailable" && result.error.code, "E_DIRECTORY_TOO_MANY_GROUPS");
 });
@@ -212,18 +284,27 @@ async function deadServer(): Promise<TestServer["server"]> {
 test("a dead controller is passed over, and left alone while its pause lasts", async (t) => {
   const simulator = await simulatedDirectory(t);
   const dead = await deadServer();
-  const directory = directoryOf(t, [simulator], { controllers: { from: "list", servers: [dead, simulator.server] } });
+  const directory = directoryOf(t, [simulator], {
+    controllers: { from: "list", servers: [dead, simulator.server] },
+  });
 
   assert.equal((await directory.resolve("alice")).outcome, "found");
-  assert.deepEqual(directory.failingControllers().map(({ server }) => server), [`127.0.0.1:${dead.port}`]);
+  assert.deepEqual(
+    directory.failingControllers().map(({ server }) => server),
+    [`127.0.0.1:${dead.port}`],
+  );
   const steps: string[] = [];
-  await directory.resolve("alice", { onStep: ({ step, detail }) => void (step === "controller" && steps.push(detail)) });
+  await directory.resolve("alice", {
+    onStep: ({ step, detail }) => void (step === "controller" && steps.push(detail)),
+  });
   assert.deepEqual(steps, [`127.0.0.1:${simulator.server.port}`]);
 });
 
 test("without any controller the answer is unavailable, with the reason", async (t) => {
   const simulator = await simulatedDirectory(t);
-  const directory = directoryOf(t, [simulator], { controllers: { from: "list", servers: [await deadServer()] } });
+  const directory = directoryOf(t, [simulator], {
+    controllers: { from: "list", servers: [await deadServer()] },
+  });
 
   const result = await directory.authenticate("alice", new Secret("x"));
 
@@ -232,17 +313,26 @@ test("without any controller the answer is unavailable, with the reason", async 
 
 for (const code of [resultCode.busy, resultCode.unavailable]) {
   test(`a controller that answers ${code} is passed over`, async (t) => {
-    const busy = await scriptedDirectory(t, script({ search: (request, session) => session.send(searchDone(request.id, code, "later")) }).handler);
+    const busy = await scriptedDirectory(
+      t,
+      script({ search: (request, session) => session.send(searchDone(request.id, code, "later")) }).handler,
+    );
     const simulator = await simulatedDirectory(t);
     const directory = directoryOf(t, [busy, simulator]);
 
-    assert.equal((await directory.authenticate("alice", new Secret("Al1ce-Passw0rd"))).outcome, "authenticated");
+    assert.equal(
+      (await directory.authenticate("alice", new Secret("Al1ce-Passw0rd"))).outcome,
+      "authenticated",
+    );
   });
 }
 
 test("a wrong password is never tried on another controller", async (t) => {
   const [one, two] = [script({ bind: refuseWith("52e") }), script({ bind: refuseWith("52e") })];
-  const directory = directoryOf(t, [await scriptedDirectory(t, one.handler), await scriptedDirectory(t, two.handler)]);
+  const directory = directoryOf(t, [
+    await scriptedDirectory(t, one.handler),
+    await scriptedDirectory(t, two.handler),
+  ]);
 
   await directory.authenticate("alice", new Secret("wrong"));
 
@@ -253,7 +343,10 @@ test("a wrong password is never tried on another controller", async (t) => {
 test("a password that was sent is not sent elsewhere when no answer comes", async (t) => {
   const one = script({ bind: (_, session) => void session.socket.destroy() });
   const two = script({});
-  const directory = directoryOf(t, [await scriptedDirectory(t, one.handler), await scriptedDirectory(t, two.handler)]);
+  const directory = directoryOf(t, [
+    await scriptedDirectory(t, one.handler),
+    await scriptedDirectory(t, two.handler),
+  ]);
 
   const result = await directory.authenticate("alice", new Secret("x"));
 
@@ -267,19 +360,31 @@ test("a refused service account is not tried again until its pause is over or it
   const server = await scriptedDirectory(t, (request, session) => {
     if (request.kind === "bind") {
       binds += 1;
-      return session.send(bindResponse(request.id, request.password === "right" ? 0 : resultCode.invalidCredentials, "data 52e"));
+      return session.send(
+        bindResponse(
+          request.id,
+          request.password === "right" ? 0 : resultCode.invalidCredentials,
+          "data 52e",
+        ),
+      );
     }
     return session.send(searchDone(request.id));
   });
   let password = new Secret("old");
   const { Directory } = await import("./directory.ts");
   const directory = new Directory(
-    { domain: "contoso.test", controllers: { from: "list", servers: [server.server] }, trust: { certificateAuthority: server.certificateAuthority }, serviceAccount: { name: "reader@contoso.test", password: () => password } },
+    {
+      domain: "contoso.test",
+      controllers: { from: "list", servers: [server.server] },
+      trust: { certificateAuthority: server.certificateAuthority },
+      serviceAccount: { name: "reader@contoso.test", password: () => password },
+    },
     { clock },
   );
   t.after(() => directory.close());
 
-  for (let attempt = 0; attempt < 5; attempt++) await assert.rejects(directory.resolve("alice"), { code: "E_DIRECTORY_SERVICE_ACCOUNT" });
+  for (let attempt = 0; attempt < 5; attempt++)
+    await assert.rejects(directory.resolve("alice"), { code: "E_DIRECTORY_SERVICE_ACCOUNT" });
   assert.equal(binds, 1);
   await clock.advance(61_000);
   await assert.rejects(directory.resolve("alice"));
@@ -293,7 +398,11 @@ test("a refused service account is not tried again until its pause is over or it
 });
 
 test("the deadline holds for the whole operation", async (t) => {
-  const directory = directoryOf(t, [await scriptedDirectory(t, script({ search: () => undefined }).handler)], { timeoutMs: 150 });
+  const directory = directoryOf(
+    t,
+    [await scriptedDirectory(t, script({ search: () => undefined }).handler)],
+    { timeoutMs: 150 },
+  );
   const began = performance.now();
 
   const result = await directory.authenticate("alice", new Secret("x"));
@@ -323,17 +432,25 @@ test("an idle connection that the server closed costs no failure", async (t) => 
     return recorded.handler(request, session);
   });
   const directory = directoryOf(t, [server]);
-  assert.equal((await directory.authenticate("alice", new Secret("x"), { groups: false })).outcome, "authenticated");
+  assert.equal(
+    (await directory.authenticate("alice", new Secret("x"), { groups: false })).outcome,
+    "authenticated",
+  );
   for (const session of sessions) session.socket.destroy();
 
-  assert.equal((await directory.authenticate("alice", new Secret("x"), { groups: false })).outcome, "authenticated");
+  assert.equal(
+    (await directory.authenticate("alice", new Secret("x"), { groups: false })).outcome,
+    "authenticated",
+  );
 });
 
 test("no more connections are opened than allowed, and everybody gets a turn", async (t) => {
   const simulator = await simulatedDirectory(t);
   const directory = directoryOf(t, [simulator], { maxConnections: 2 });
 
-  const results = await Promise.all(Array.from({ length: 12 }, () => directory.authenticate("alice", new Secret("Al1ce-Passw0rd"))));
+  const results = await Promise.all(
+    Array.from({ length: 12 }, () => directory.authenticate("alice", new Secret("Al1ce-Passw0rd"))),
+  );
 
   assert.ok(results.every(({ outcome }) => outcome === "authenticated"));
   assert.ok(simulator.running.accepted() <= 4);
@@ -344,18 +461,27 @@ test("no password is in the log, in the steps or in a result", async (t) => {
   const simulator = await simulatedDirectory(t);
   const { Directory } = await import("./directory.ts");
   const directory = new Directory(
-    { domain: "contoso.test", controllers: { from: "list", servers: [simulator.server] }, trust: { certificateAuthority: simulator.certificateAuthority }, serviceAccount: { name: "ccg-impersonator@contoso.test", password: new Secret("Imp3rson@te!") }, refusalFloorMs: 0 },
+    {
+      domain: "contoso.test",
+      controllers: { from: "list", servers: [simulator.server] },
+      trust: { certificateAuthority: simulator.certificateAuthority },
+      serviceAccount: { name: "ccg-impersonator@contoso.test", password: new Secret("Imp3rson@te!") },
+      refusalFloorMs: 0,
+    },
     { log: createLog({ level: "debug", sink: { write: (line) => void lines.push(line) } }) },
   );
   t.after(() => directory.close());
 
   for (const password of ["Al1ce-Passw0rd", "wr0ng-secret"]) {
-    const result = await directory.authenticate("alice", new Secret(password), { onStep: (step) => void lines.push(JSON.stringify(step)) });
+    const result = await directory.authenticate("alice", new Secret(password), {
+      onStep: (step) => void lines.push(JSON.stringify(step)),
+    });
     lines.push(JSON.stringify(result));
   }
 
   assert.ok(lines.length > 8);
-  for (const secret of ["Al1ce-Passw0rd", "wr0ng-secret", "Imp3rson@te!"]) assert.ok(!lines.join("\n").includes(secret));
+  for (const secret of ["Al1ce-Passw0rd", "wr0ng-secret", "Imp3rson@te!"])
+    assert.ok(!lines.join("\n").includes(secret));
 });
 
 test("a typed name stands in no log line", async (t) => {
@@ -363,7 +489,13 @@ test("a typed name stands in no log line", async (t) => {
   const simulator = await simulatedDirectory(t);
   const { Directory } = await import("./directory.ts");
   const directory = new Directory(
-    { domain: "contoso.test", controllers: { from: "list", servers: [simulator.server] }, trust: { certificateAuthority: simulator.certificateAuthority }, serviceAccount: { name: "ccg-impersonator@contoso.test", password: new Secret("Imp3rson@te!") }, refusalFloorMs: 0 },
+    {
+      domain: "contoso.test",
+      controllers: { from: "list", servers: [simulator.server] },
+      trust: { certificateAuthority: simulator.certificateAuthority },
+      serviceAccount: { name: "ccg-impersonator@contoso.test", password: new Secret("Imp3rson@te!") },
+      refusalFloorMs: 0,
+    },
     { log: createLog({ level: "debug", sink: { write: (line) => void lines.push(line) } }) },
   );
   t.after(() => directory.close());
@@ -377,12 +509,19 @@ test("a typed name stands in no log line", async (t) => {
 test("1,000 groups are resolved, and faster the second time", async (t) => {
   const names = Array.from({ length: 1000 }, (_, index) => `Team ${index}`);
   const simulator = await simulatedDirectory(t, {
-    content: { ...testContent, groups: names.map((name) => ({ name })), people: testContent.people.map((person) => (person.accountName === "alice" ? { ...person, memberOf: names } : person)) },
+    content: {
+      ...testContent,
+      groups: names.map((name) => ({ name })),
+      people: testContent.people.map((person) =>
+        person.accountName === "alice" ? { ...person, memberOf: names } : person,
+      ),
+    },
   });
   const directory = directoryOf(t, [simulator], { timeoutMs: 60_000 });
 
   const first = await directory.resolve("alice");
   const second = await directory.resolve("alice");
 
-  for (const result of [first, second]) assert.equal(result.outcome === "found" && result.groups.length, 1001);
+  for (const result of [first, second])
+    assert.equal(result.outcome === "found" && result.groups.length, 1001);
 });

@@ -50,7 +50,17 @@ class Controller {
 
   retrieve(): Promise<Retrieval> {
     if (this.down) return Promise.reject(new SallyportError("E_DIRECTORY_UNREACHABLE", { detail: "down" }));
-    const account = { dn: "CN=web", accountName: "web$", guid: guid as NonNullable<typeof guid>, sid: "S-1-5-21-1-2-3-4" as Sid, enabled: true, aesEnabled: true, serviceNames: ["HTTP/web.contoso.test"], intervalDays: 1, recordedUntil: undefined };
+    const account = {
+      dn: "CN=web",
+      accountName: "web$",
+      guid: guid as NonNullable<typeof guid>,
+      sid: "S-1-5-21-1-2-3-4" as Sid,
+      enabled: true,
+      aesEnabled: true,
+      serviceNames: ["HTTP/web.contoso.test"],
+      intervalDays: 1,
+      recordedUntil: undefined,
+    };
     if (!this.permitted) return Promise.resolve({ outcome: "not-permitted", account });
     const left = life - (((this.#elapsed % life) + life) % life);
     const early = left <= 5 * minute;
@@ -61,7 +71,12 @@ class Controller {
     return Promise.resolve({
       outcome: "retrieved",
       account,
-      password: { current, previous: this.passwords[number - 1], queryInterval: ticks(left), unchangedInterval: ticks(early ? left + life - 5 * minute : left - 5 * minute) },
+      password: {
+        current,
+        previous: this.passwords[number - 1],
+        queryInterval: ticks(left),
+        unchangedInterval: ticks(early ? left + life - 5 * minute : left - 5 * minute),
+      },
       currentVersion: number + 1,
       previousVersion: number,
       early,
@@ -74,7 +89,10 @@ class Controller {
   key(number: number): string {
     const password = this.passwords[number];
     assert.ok(password !== undefined);
-    const known = this.#keys.get(number) ?? kerberosKeys(password, salt, ["aes256"])[0]?.key.reveal().toString("hex") ?? "";
+    const known =
+      this.#keys.get(number) ??
+      kerberosKeys(password, salt, ["aes256"])[0]?.key.reveal().toString("hex") ??
+      "";
     this.#keys.set(number, known);
     return known;
   }
@@ -112,18 +130,35 @@ function watch(t: TestContext): Watched {
     abort.abort();
     await kept;
   });
-  return { clock, controller, entries: () => decodeKeytab(file) ?? [], writes: () => writes, stop: () => abort.abort() };
+  return {
+    clock,
+    controller,
+    entries: () => decodeKeytab(file) ?? [],
+    writes: () => writes,
+    stop: () => abort.abort(),
+  };
 }
 
 /** What a Kerberos client uses: the highest version of the account's own name. */
 function clientKey(entries: readonly KeytabEntry[]): string | undefined {
-  const own = entries.filter(({ components, encryptionType }) => components[0] === "web$" && encryptionType === 18);
-  return [...own].sort((a, b) => b.keyVersion - a.keyVersion)[0]?.key.reveal().toString("hex");
+  const own = entries.filter(
+    ({ components, encryptionType }) => components[0] === "web$" && encryptionType === 18,
+  );
+  return [...own]
+    .sort((a, b) => b.keyVersion - a.keyVersion)[0]
+    ?.key.reveal()
+    .toString("hex");
 }
 
 /** What an acceptor uses for a ticket of this version. */
 function acceptorKey(entries: readonly KeytabEntry[], version: number): string | undefined {
-  return entries.find(({ components, encryptionType, keyVersion }) => components[0] === "HTTP" && encryptionType === 18 && keyVersion === version)?.key.reveal().toString("hex");
+  return entries
+    .find(
+      ({ components, encryptionType, keyVersion }) =>
+        components[0] === "HTTP" && encryptionType === 18 && keyVersion === version,
+    )
+    ?.key.reveal()
+    .toString("hex");
 }
 
 /** A key that the controller takes from a client now: the one in force, or the one before for five minutes. */
@@ -131,10 +166,16 @@ function accepted(controller: Controller, clock: FakeClock, key: string | undefi
   const now = clock.now() - controller.skew;
   const since = now - Date.parse("2026-01-01T00:00:00Z");
   const recent = since % life < 5 * minute && controller.version > 0;
-  return key === controller.key(controller.version) || (recent && key === controller.key(controller.version - 1));
+  return (
+    key === controller.key(controller.version) || (recent && key === controller.key(controller.version - 1))
+  );
 }
 
-for (const [what, skew] of [["equal clocks", 0], ["our clock five minutes ahead", 5 * minute], ["our clock five minutes behind", -5 * minute]] as const) {
+for (const [what, skew] of [
+  ["equal clocks", 0],
+  ["our clock five minutes ahead", 5 * minute],
+  ["our clock five minutes behind", -5 * minute],
+] as const) {
   test(`the keytab is right in every minute of two rollovers, with ${what}`, async (t) => {
     const { clock, controller, entries } = watch(t);
     controller.skew = skew;
@@ -143,7 +184,11 @@ for (const [what, skew] of [["equal clocks", 0], ["our clock five minutes ahead"
     for (let elapsed = 0; elapsed < 2 * life + hour; elapsed += minute) {
       await clock.advance(minute);
       assert.ok(accepted(controller, clock, clientKey(entries())), `client, minute ${elapsed / minute}`);
-      assert.equal(acceptorKey(entries(), controller.version + 1), controller.key(controller.version), `acceptor, minute ${elapsed / minute}`);
+      assert.equal(
+        acceptorKey(entries(), controller.version + 1),
+        controller.key(controller.version),
+        `acceptor, minute ${elapsed / minute}`,
+      );
     }
   });
 }
@@ -212,7 +257,13 @@ test("a keytab path that is a link, a folder or in no folder is refused, and wha
   await symlink(join(folder, "target"), join(folder, "link"));
   await symlink(join(folder, "nowhere"), join(folder, "dangling"));
 
-  for (const path of [join(folder, "link"), join(folder, "dangling"), folder, join(folder, "absent", "x.keytab"), join(folder, "target", "x.keytab")]) {
+  for (const path of [
+    join(folder, "link"),
+    join(folder, "dangling"),
+    folder,
+    join(folder, "absent", "x.keytab"),
+    join(folder, "target", "x.keytab"),
+  ]) {
     await assert.rejects(readKeytabFile(path), { code: "E_KEYTAB_FILE" }, path);
   }
   assert.equal(await readFile(join(folder, "target"), "utf8"), "precious");
