@@ -140,6 +140,22 @@ export const errorTable = {
     remedy: "Run the command at a terminal, or give the password on standard input with --password-stdin.",
     exitCode: 2,
   },
+  // Login with a directory account
+  E_SESSION_KEYS: {
+    message: "The keys that sign sessions cannot be used: {detail}.",
+    remedy: "Make a key set with `sallyport login-keys --file FILE` and mount the same one in every replica.",
+    exitCode: 2,
+  },
+  E_LOGIN_REFUSED: {
+    message: "{detail}",
+    remedy: "Log in again with `sallyport login`.",
+    exitCode: 1,
+  },
+  E_LOGIN_UNREACHABLE: {
+    message: "The login endpoint {server} cannot be asked: {detail}.",
+    remedy: "Check --server and --ca, and that the authenticator's login listener runs.",
+    exitCode: 1,
+  },
   // Managed passwords
   E_MANAGED_PASSWORD_ABSENT: {
     message: "There is no group managed service account {account} in {domain}.",

@@ -186,6 +186,11 @@ export class SimulatedDomain {
     );
   }
 
+  #wrongSince(person: SimulatedPerson): bigint {
+    const wrong = this.#wrong.get(person.accountName.toLowerCase());
+    return wrong === undefined ? 0n : millisecondsToFileTime(wrong.since);
+  }
+
   #countWrong(accountName: string): void {
     const key = accountName.toLowerCase();
     const now = this.#clock.now();
@@ -271,6 +276,8 @@ export class SimulatedDomain {
         accountExpires: [person.state === "expired" ? "132223104000000000" : String(neverTicks)],
         pwdLastSet: [person.state === "must-change-password" ? "0" : String(this.#created)],
         primaryGroupID: ["513"],
+        badPwdCount: [String(this.#wrong.get(person.accountName.toLowerCase())?.count ?? 0)],
+        badPasswordTime: [String(this.#wrongSince(person))],
         memberOf: (person.memberOf ?? []).map((name) => this.#groupDn(name)),
       },
     );

@@ -80,6 +80,24 @@ export interface OperationOptions {
   readonly groups?: boolean;
 }
 
+/** Decides whether a person's password may be sent to the directory; asked once, for absent people too. */
+export type BindGuard = (
+  account:
+    | {
+        readonly guid: Guid;
+        /** Wrong passwords since the last right one, as the asked domain controller knows them… */
+        readonly wrongPasswords: number;
+        /** …and when the last of them came, milliseconds since 1970: AD forgets them after its window. */
+        readonly lastWrongAt: number | undefined;
+      }
+    | undefined,
+) => boolean;
+
+export interface AuthenticateOptions extends OperationOptions {
+  /** Default: it may. Otherwise the outcome is `refused` with the reason `held-back`, after the usual steps. */
+  readonly mayBind?: BindGuard;
+}
+
 export type Resolution =
   | {
       readonly outcome: "found";
@@ -101,7 +119,8 @@ export type RefusalReason =
   | "ambiguous-name"
   | "empty-password"
   | "malformed-password"
-  | "identity-mismatch";
+  | "identity-mismatch"
+  | "held-back";
 
 export type Authentication =
   | {
@@ -221,7 +240,7 @@ export class Directory {
   async authenticate(
     typed: string,
     password: Secret,
-    options: OperationOptions = {},
+    options: AuthenticateOptions = {},
   ): Promise<Authentication> {
     const began = this.#clock.now();
     const result = await this.#authenticate(typed, password, options);
@@ -309,7 +328,7 @@ export class Directory {
     this.#session.close();
   }
 
-  async #authenticate(typed: string, secret: Secret, options: OperationOptions): Promise<Authentication> {
+  async #authenticate(typed: string, secret: Secret, options: AuthenticateOptions): Promise<Authentication> {
     const step = this.#tracer(options);
     const password = bindPassword(secret);
     if (!password.ok) return { outcome: "refused", reason: password.problem, passwordProven: false };
@@ -321,6 +340,7 @@ export class Directory {
           const found = await this.#findPerson(turn, name, signal, step);
           if (found.outcome !== "found") {
             // As long as with a person, and as many round trips: a bind that must fail.
+            options.mayBind?.(undefined);
             await this.#bindAs(turn, this.#decoy, decoyPassword, signal, step);
             const reason = found.outcome === "ambiguous" ? "ambiguous-name" : found.reason;
             return { outcome: "refused", reason, passwordProven: false };
@@ -336,6 +356,12 @@ export class Directory {
           const bindName = bindNameOfEntry(person);
           if (bindName === undefined)
             throw new SallyportError("E_DIRECTORY_ENTRY", { dn: person.dn, attribute: "DN" });
+          const { wrongPasswords, lastWrongAt } = record;
+          const account = { guid: person.guid, wrongPasswords, lastWrongAt };
+          if (options.mayBind?.(account) === false) {
+            await this.#bindAs(turn, this.#decoy, decoyPassword, signal, step);
+            return refuse("held-back", false);
+          }
           const bound = await this.#bindAs(turn, bindName, password.password, signal, step);
           if (bound.outcome === "refused") return refuse(bound.refusal, provesPassword(bound.refusal));
           if (!namesPerson(bound.whoAmI, person)) return refuse("identity-mismatch", false);

@@ -6,7 +6,7 @@ import { SallyportError } from "../errors.ts";
 import { accountProblems, type AccountAttributes, type AccountProblem } from "./account-state.ts";
 import type { DirectoryEntry } from "./connection.ts";
 import { domainOf, parseDistinguishedName } from "./distinguished-name.ts";
-import { neverTicks, parseTicks, type Ticks } from "./filetime.ts";
+import { expiryToMilliseconds, neverTicks, parseTicks, type Ticks } from "./filetime.ts";
 import { guidFromBytes, type Guid } from "./guid.ts";
 import { sidFromBytes, sidInDomain, splitSid, type Sid } from "./sid.ts";
 
@@ -34,6 +34,10 @@ export interface PersonRecord {
   readonly account: AccountAttributes;
   readonly primaryGroup: Sid | undefined;
   readonly memberOf: readonly string[];
+  /** `badPwdCount`: wrong passwords since the last right one, as this domain controller knows them. */
+  readonly wrongPasswords: number;
+  /** `badPasswordTime`, milliseconds since 1970. */
+  readonly lastWrongAt: number | undefined;
 }
 
 export const personAttributes = [
@@ -49,6 +53,8 @@ export const personAttributes = [
   "pwdLastSet",
   "primaryGroupID",
   "memberOf",
+  "badPwdCount",
+  "badPasswordTime",
 ] as const;
 
 export const personBinaryAttributes = ["objectGUID", "objectSid"] as const;
@@ -94,6 +100,8 @@ export function readPerson(entry: DirectoryEntry): PersonRecord {
         ? undefined
         : sidInDomain(domainSid, primaryGroupId),
     memberOf: entry.texts("memberOf"),
+    wrongPasswords: parseInteger(entry.text("badPwdCount")) ?? 0,
+    lastWrongAt: expiryToMilliseconds(parseTicks(entry.text("badPasswordTime") ?? "") ?? 0n),
   };
 }
 

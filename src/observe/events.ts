@@ -45,7 +45,11 @@ type DirectoryEvent =
   | "keytab.current"
   | "keytab.failed"
   | "keytab.switched"
-  | "keytab.written";
+  | "keytab.written"
+  | "login.keys-kept"
+  | "login.keys-read"
+  | "login.refused"
+  | "login.succeeded";
 
 /** Reading Kubernetes objects, from a cluster or from a folder of manifests. */
 type KubernetesEvent =
