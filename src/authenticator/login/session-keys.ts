@@ -49,9 +49,9 @@ export async function readSessionKeys(text: Secret): Promise<SessionKeys> {
   const keys: SessionKey[] = [];
   for (const [index, jwk] of (list as readonly JWK[]).entries()) {
     const algorithm = algorithmOf(jwk);
-    const { kid } = jwk;
     if (algorithm === undefined || jwk.d === undefined)
       throw fail(`key ${index + 1} is no private Ed25519 or P-256 key`);
+    const { kid } = jwk;
     if (typeof kid !== "string" || !/^[\w-]{1,64}$/.test(kid))
       throw fail(`key ${index + 1} has no usable kid`);
     if (keys.some((key) => key.kid === kid)) throw fail(`two keys have the kid ${kid}`);
@@ -71,7 +71,7 @@ export async function readSessionKeys(text: Secret): Promise<SessionKeys> {
   return { signing, find: (kid) => keys.find((key) => key.kid === kid), ids: keys.map(({ kid }) => kid) };
 }
 
-function algorithmOf(jwk: JWK): SessionAlgorithm | undefined {
+function algorithmOf(jwk: JWK | null): SessionAlgorithm | undefined {
   if (typeof jwk !== "object" || jwk === null) return undefined;
   if (jwk.kty === "OKP" && jwk.crv === "Ed25519") return "EdDSA";
   return jwk.kty === "EC" && jwk.crv === "P-256" ? "ES256" : undefined;
