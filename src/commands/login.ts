@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { SallyportError, reasonOf } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { createProgram, runProgram } from "./command-line.ts";
-import { LoginClient, type SessionAnswer } from "./login-client.ts";
+import { LoginClient, type SessionAnswer } from "../authenticator/login/login-client.ts";
 import { forgetSession, readSession, writeSession, type StoredSession } from "./session-file.ts";
 
 interface LoginFlags {

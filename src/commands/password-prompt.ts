@@ -70,7 +70,7 @@ function askAtTerminal(question: string, shown: boolean): Promise<string> {
         }
         if (character === "\u007f" || character === "\b") {
           if (shown && typed !== "") output.write("\b \b");
-          typed = [...typed].slice(0, -1).join("");
+          typed = typed.replace(/.$/su, "");
         } else if (character >= " " && typed.length < longestInput) {
           typed += character;
           if (shown) output.write(character);

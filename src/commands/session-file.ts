@@ -7,7 +7,7 @@ import { lstat, mkdir, readFile, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { writeFileAtomically } from "../atomic-file.ts";
-import type { SessionAnswer } from "./login-client.ts";
+import type { SessionAnswer } from "../authenticator/login/login-client.ts";
 
 export type StoredSession = SessionAnswer;
 

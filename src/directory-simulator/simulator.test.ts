@@ -9,15 +9,15 @@ const ends: (() => unknown)[] = [];
 const suite = { after: (end: () => unknown) => void ends.push(end) };
 
 before(async () => {
-  simulator = await simulatedDirectory(suite as never);
+  simulator = await simulatedDirectory(suite);
 });
 after(async () => {
-  for (const end of ends.reverse()) await end();
+  for (const end of ends.toReversed()) await end();
 });
 
 directoryContract("simulator", () => ({
   directory: ({ strategy, reader } = {}) =>
-    directoryOf(suite as never, [simulator], {
+    directoryOf(suite, [simulator], {
       ...(strategy === undefined ? {} : { groups: { strategy } }),
       ...(reader === undefined
         ? {}

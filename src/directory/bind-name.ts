@@ -3,7 +3,7 @@
  * never from what a user typed; a password is never one that a directory would take for an anonymous bind.
  * @module
  */
-import { Secret } from "../secret.ts";
+import type { Secret } from "../secret.ts";
 
 declare const bindNameBrand: unique symbol;
 declare const bindPasswordBrand: unique symbol;

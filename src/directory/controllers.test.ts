@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { Controllers, orderServices, type LookUpServices, type ServiceRecord } from "./controllers.ts";
 import { parseServerUrl } from "./server-url.ts";

@@ -30,13 +30,6 @@ export type ControllerSource =
       readonly security: DirectoryServer["security"];
     };
 
-export interface ControllerStatus {
-  readonly server: DirectoryServer;
-  readonly consecutiveFailures: number;
-  /** Not asked before this moment (milliseconds since 1970); 0 while it is healthy. */
-  readonly pausedUntil: number;
-}
-
 export interface ControllersDependencies {
   readonly clock: Clock;
   readonly lookUp?: LookUpServices;

@@ -64,7 +64,8 @@ function script({ bind, search, whoAmI = "u:CONTOSO\\alice" }: Script): Recorded
       case "extended":
         asked.push("whoami");
         return session.send(extendedResponse(request.id, 0, "", whoAmI));
-      default:
+      case "unbind":
+      case "other":
         return session.end();
     }
   };

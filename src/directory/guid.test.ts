@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { guidFromBytes, guidToBytes, parseGuid } from "./guid.ts";
 
 test("the first three groups of a GUID are little-endian", () => {

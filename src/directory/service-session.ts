@@ -4,7 +4,7 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { SallyportError } from "../errors.ts";
+import { SallyportError, type ErrorCode } from "../errors.ts";
 import type { Secret } from "../secret.ts";
 import { bindNameOfConfiguration, bindPassword, type BindName, type BindPassword } from "./bind-name.ts";
 import { ConnectionPool, type Lease } from "./connection-pool.ts";
@@ -174,16 +174,14 @@ export class ServiceSession {
 /** Whether the failure is the controller's or the way's to it, so that another one may do better. */
 export function isControllersFault(thrown: unknown): boolean {
   if (!(thrown instanceof SallyportError)) return false;
-  switch (thrown.code) {
-    case "E_DIRECTORY_UNREACHABLE":
-    case "E_DIRECTORY_TLS":
-    case "E_DIRECTORY_TIMEOUT":
-    case "E_DIRECTORY_PROTOCOL":
-      return true;
-    case "E_DIRECTORY_RESULT":
-      // busy, unavailable (RFC 4511, appendix A.2).
-      return thrown.data["result"] === 51 || thrown.data["result"] === 52;
-    default:
-      return false;
-  }
+  // busy, unavailable (RFC 4511, appendix A.2).
+  const asksForPatience = thrown.data["result"] === 51 || thrown.data["result"] === 52;
+  return controllersFaults.has(thrown.code) || (thrown.code === "E_DIRECTORY_RESULT" && asksForPatience);
 }
+
+const controllersFaults: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "E_DIRECTORY_UNREACHABLE",
+  "E_DIRECTORY_TLS",
+  "E_DIRECTORY_TIMEOUT",
+  "E_DIRECTORY_PROTOCOL",
+]);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { parseSid, sidFromBytes, sidInDomain, sidToBytes, splitSid, type Sid } from "./sid.ts";
 
 const sids = fc

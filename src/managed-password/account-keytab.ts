@@ -14,7 +14,7 @@ import {
   serviceAccountSalt,
   type EncryptionTypeName,
 } from "./kerberos-keys.ts";
-import { encodeKeytab, type KeytabEntry } from "./keytab.ts";
+import type { KeytabEntry } from "./keytab.ts";
 import type { RetrievedPassword } from "./retrieve.ts";
 
 export interface AccountKeytabOptions {
@@ -72,11 +72,6 @@ export function accountKeytabEntries(
     );
   });
   return [...made, ...kept(made, options.replaces ?? [], currentVersion, previous.length > 0)];
-}
-
-/** The file's octets. */
-export function accountKeytab(retrieved: RetrievedPassword, options: AccountKeytabOptions): Buffer {
-  return encodeKeytab(accountKeytabEntries(retrieved, options));
 }
 
 /** Old entries of the version just before the current one, for principals and types that are still written. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { SecretBytes } from "../secret.ts";
 import { decodeKeytab, encodeKeytab, encryptionTypeName, type KeytabEntry } from "./keytab.ts";
 

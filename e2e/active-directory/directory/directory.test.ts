@@ -10,20 +10,17 @@ import { Secret } from "../../../src/secret.ts";
 import { authorityOf, domain, startDomainController, type DomainController } from "../domain-controller.ts";
 
 let controller: DomainController;
-const open: Directory[] = [];
+const opened: Directory[] = [];
 
 before(async () => {
   controller = await startDomainController();
 });
 after(async () => {
-  for (const directory of open) directory.close();
+  for (const directory of opened) directory.close();
   await controller.stop();
 });
 
-function directory(
-  options: Partial<DirectoryOptions> = {},
-  security: "ldaps" | "starttls" = "ldaps",
-): Directory {
+function open(options: Partial<DirectoryOptions> = {}, security: "ldaps" | "starttls" = "ldaps"): Directory {
   const port = security === "ldaps" ? 636 : 389;
   const made = new Directory({
     domain,
@@ -33,13 +30,13 @@ function directory(
     refusalFloorMs: 0,
     ...options,
   });
-  open.push(made);
+  opened.push(made);
   return made;
 }
 
 directoryContract("Samba", () => ({
   directory: ({ strategy, reader } = {}) =>
-    directory({
+    open({
       ...(strategy === undefined ? {} : { groups: { strategy } }),
       ...(reader === undefined
         ? {}
@@ -48,25 +45,25 @@ directoryContract("Samba", () => ({
 }));
 
 test("Samba: logon hours are told apart", async () => {
-  const result = await directory().authenticate("badhours1", new Secret("B4dHours-Pass!"));
+  const result = await open().authenticate("badhours1", new Secret("B4dHours-Pass!"));
 
   assert.equal(result.outcome === "refused" && result.reason, "logon-hours");
 });
 
 test("Samba: the same people log in over StartTLS", async () => {
-  const result = await directory({}, "starttls").authenticate("zoe", new Secret("Z0e-Pässwörd"));
+  const result = await open({}, "starttls").authenticate("zoe", new Secret("Z0e-Pässwörd"));
 
   assert.equal(result.outcome, "authenticated");
 });
 
 test("Samba: a controller whose certificate is not ours is refused", async () => {
-  const result = await directory({ trust: {} }).authenticate("alice", new Secret("Al1ce-Passw0rd"));
+  const result = await open({ trust: {} }).authenticate("alice", new Secret("Al1ce-Passw0rd"));
 
   assert.equal(result.outcome === "unavailable" && result.error.code, "E_DIRECTORY_TLS");
 });
 
 test("Samba: disabled, enabled, renamed and deleted: the GUID follows, and each is seen when read again", async (t) => {
-  const asked = directory();
+  const asked = open();
   const account = "temporary1";
   const run = async (...words: readonly string[]): Promise<void> => {
     const result = await controller.samba("samba-tool", ...words);
@@ -94,7 +91,7 @@ test("Samba: disabled, enabled, renamed and deleted: the GUID follows, and each 
 });
 
 test("Samba: wrong passwords count once each, whichever name is typed", async () => {
-  const asked = directory();
+  const asked = open();
   for (const name of ["bob", "CONTOSO\\bob", "bob@contoso.test"])
     await asked.authenticate(name, new Secret("wrong"));
 

@@ -178,7 +178,7 @@ test("before, in the minutes before, and after a rollover the keytab gets a tick
       ...new Set(
         entries.filter(({ components }) => components[0] === component).map(({ keyVersion }) => keyVersion),
       ),
-    ].sort();
+    ].sort((a, b) => a - b);
   const before_ = versions(old, "webapp02$");
 
   let ahead = until(-600);

@@ -10,7 +10,7 @@ import {
   type TestSimulator,
 } from "../../../test/fixtures/test-directory.ts";
 import { systemClock } from "../../clock.ts";
-import { LoginClient, type LoginAnswer } from "../../commands/login-client.ts";
+import { LoginClient, type LoginAnswer } from "./login-client.ts";
 import { createLog } from "../../observe/log.ts";
 import { Secret } from "../../secret.ts";
 import { readLoginSettings } from "./login-settings.ts";

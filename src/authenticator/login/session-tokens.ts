@@ -142,7 +142,7 @@ function readSubject(payload: Readonly<Record<string, unknown>>): SessionSubject
     principalName: upn,
     passwordSet: pws as string,
     authenticatedAt: authTime * 1000,
-    groups: grp as readonly string[],
+    groups: grp,
   };
 }
 

@@ -3,8 +3,8 @@
  * @module
  */
 import { request } from "node:https";
-import { reasonOf, SallyportError } from "../errors.ts";
-import type { Secret } from "../secret.ts";
+import { reasonOf, SallyportError } from "../../errors.ts";
+import type { Secret } from "../../secret.ts";
 
 export interface SessionAnswer {
   readonly token: string;
