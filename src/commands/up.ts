@@ -12,10 +12,11 @@ import { createManifestFolderSource } from "../kubernetes/manifest-folder-source
 import { createLog, type LogLevel, logLevels } from "../observe/log.ts";
 import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
 import { accountProviderRole } from "../up/account-provider-role.ts";
+import { directoryRole } from "../up/directory-role.ts";
 import type { Role, RunningRole } from "../up/role.ts";
 import { createProgram, runProgram, throwIfFaulty } from "./command-line.ts";
 
-const roles: readonly Role[] = [accountProviderRole];
+const roles: readonly Role[] = [accountProviderRole, directoryRole];
 
 interface UpFlags {
   readonly manifests: string;
