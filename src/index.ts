@@ -22,7 +22,8 @@ export {
 } from "./directory/directory.ts";
 export { groupStrategies, type Group, type GroupRules, type GroupStrategy } from "./directory/groups.ts";
 export type { AccountProblem } from "./directory/account-state.ts";
-export type { ControllerSource, LookUpServices, ServiceRecord } from "./directory/controllers.ts";
+export type { ControllerSource } from "./directory/controllers.ts";
+export type { LookUpServices, ServiceRecord } from "./directory/service-records.ts";
 export { parseGuid, type Guid } from "./directory/guid.ts";
 export type { Person } from "./directory/person.ts";
 export { parseServerUrl } from "./directory/server-url.ts";

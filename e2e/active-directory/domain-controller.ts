@@ -45,11 +45,14 @@ export function atTime(secondsAhead: number): Readonly<Record<string, string>> {
 }
 
 /** Provisions, seeds and starts a controller. LDAP's ports cannot be chosen, so each needs an address of its own. */
-export async function startDomainController(address = "127.0.88.1"): Promise<DomainController> {
+export async function startDomainController(
+  address = "127.0.88.1",
+  options: { /** Further groups that bob is in. */ readonly groupsOfBob?: number } = {},
+): Promise<DomainController> {
   // Short: paths of its sockets lie below it.
   const folder = mkdtempSync(join(process.env["SALLYPORT_E2E_RUN_DIRECTORY"] ?? tmpdir(), "dc-"));
   const controller = new SambaController(folder, address);
-  await controller.provision();
+  await controller.provision(options.groupsOfBob ?? 0);
   await controller.restart(0);
   return controller;
 }
@@ -70,7 +73,7 @@ class SambaController implements DomainController {
     this.kerberos = { KRB5_CONFIG: join(folder, "krb5.conf") };
   }
 
-  async provision(): Promise<void> {
+  async provision(groupsOfBob: number): Promise<void> {
     if (await isOpen(this.address, 389)) throw new Error(`${this.address}:389 is taken by something else`);
     for (const name of ["private", "state/sysvol", "cache", "lock", "run", "log", "tls", "bind-dns"]) {
       mkdirSync(join(this.#folder, name), { recursive: true });
@@ -101,6 +104,7 @@ class SambaController implements DomainController {
       DNSDOM: domain,
       IP: this.address,
       DC: hostName,
+      GROUPS_OF_BOB: String(groupsOfBob),
     };
     succeeded(
       await runCommand("/usr/bin/python3", [join(import.meta.dirname, "seed.py")], { environment }),

@@ -63,10 +63,10 @@ const lockoutWindowMs = 10 * 60_000;
 const passwordDays = 30;
 
 export class SimulatedDomain {
-  readonly content: SimulatedDomainContent;
   readonly baseDn: string;
   readonly sid: Sid;
   readonly #clock: Clock;
+  #content: SimulatedDomainContent;
   readonly #created: bigint;
   readonly #wrong = new Map<string, { count: number; since: number }>();
   readonly #disabled = new Set<string>();
@@ -74,7 +74,7 @@ export class SimulatedDomain {
   readonly #rids = new Map<string, number>();
 
   constructor(content: SimulatedDomainContent, clock: Clock) {
-    this.content = content;
+    this.#content = content;
     this.#clock = clock;
     this.#created = millisecondsToFileTime(clock.now());
     this.baseDn = domainToDistinguishedName(content.domain);
@@ -89,8 +89,17 @@ export class SimulatedDomain {
     for (const [index, name] of names.entries()) this.#rids.set(name.toLowerCase(), 1100 + index);
   }
 
+  get content(): SimulatedDomainContent {
+    return this.#content;
+  }
+
   get configurationDn(): string {
     return `CN=Configuration,${this.baseDn}`;
+  }
+
+  /** The same people and groups, in other states or memberships. */
+  replaceContent(content: SimulatedDomainContent): void {
+    this.#content = content;
   }
 
   /** Disables or enables somebody, as an administrator would. */

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
-import { Controllers, orderServices, type LookUpServices, type ServiceRecord } from "./controllers.ts";
+import { Controllers, orderServices } from "./controllers.ts";
+import type { LookUpServices, ServiceRecord } from "./service-records.ts";
 import { parseServerUrl } from "./server-url.ts";
 
 const record = (name: string, priority = 0, weight = 100): ServiceRecord => ({

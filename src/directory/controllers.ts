@@ -3,21 +3,10 @@
  * failed last and, while their pause lasts, not at all.
  * @module
  */
-import { Resolver } from "node:dns/promises";
 import type { Clock } from "../clock.ts";
 import { reasonOf, SallyportError } from "../errors.ts";
+import { lookUpServices, type LookUpServices, type ServiceRecord } from "./service-records.ts";
 import { serverName, type DirectoryServer } from "./transport.ts";
-
-/** An SRV record (RFC 2782). */
-export interface ServiceRecord {
-  readonly name: string;
-  readonly port: number;
-  readonly priority: number;
-  readonly weight: number;
-}
-
-/** Asks DNS for SRV records; rejects when there is no answer. */
-export type LookUpServices = (name: string, signal: AbortSignal) => Promise<readonly ServiceRecord[]>;
 
 /** Where candidates come from. */
 export type ControllerSource =
@@ -147,15 +136,4 @@ export function orderServices(
     }
   }
   return ordered;
-}
-
-async function lookUpServices(name: string, signal: AbortSignal): Promise<readonly ServiceRecord[]> {
-  const resolver = new Resolver({ timeout: 2000, tries: 2 });
-  const cancel = (): void => resolver.cancel();
-  signal.addEventListener("abort", cancel, { once: true });
-  try {
-    return await resolver.resolveSrv(name);
-  } finally {
-    signal.removeEventListener("abort", cancel);
-  }
 }

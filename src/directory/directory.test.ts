@@ -507,6 +507,51 @@ test("a typed name stands in no log line", async (t) => {
   assert.ok(lines.length > 0 && !lines.join("\n").includes("by-mistake"));
 });
 
+test("a direct membership that ends is seen at once, one in a chain of groups within a minute", async (t) => {
+  const clock = new FakeClock();
+  const memberOf = { alice: ["Inner"], inner: ["Middle"] };
+  const content = (): typeof testContent => ({
+    ...testContent,
+    people: testContent.people.map((person) =>
+      person.accountName === "alice" ? { ...person, memberOf: memberOf.alice } : person,
+    ),
+    groups: testContent.groups.map((group) =>
+      group.name === "Inner" ? { ...group, memberOf: memberOf.inner } : group,
+    ),
+  });
+  const simulator = await simulatedDirectory(t, { content: { ...content() } });
+  const { Directory } = await import("./directory.ts");
+  const directory = new Directory(
+    {
+      domain: "contoso.test",
+      controllers: { from: "list", servers: [simulator.server] },
+      trust: { certificateAuthority: simulator.certificateAuthority },
+      serviceAccount: { name: "ccg-impersonator@contoso.test", password: new Secret("Imp3rson@te!") },
+    },
+    { clock },
+  );
+  t.after(() => directory.close());
+  const names = async (): Promise<string> => {
+    const found = await directory.resolve("alice");
+    return found.outcome === "found"
+      ? found.groups
+          .map(({ name }) => name)
+          .sort()
+          .join()
+      : found.outcome;
+  };
+
+  assert.equal(await names(), "Domain Users,Inner,Middle,Outer");
+  memberOf.inner = [];
+  simulator.domain.replaceContent(content());
+  assert.equal(await names(), "Domain Users,Inner,Middle,Outer");
+  await clock.advance(60_000);
+  assert.equal(await names(), "Domain Users,Inner");
+  memberOf.alice = [];
+  simulator.domain.replaceContent(content());
+  assert.equal(await names(), "Domain Users");
+});
+
 test("1,000 groups are resolved, and faster the second time", async (t) => {
   const names = Array.from({ length: 1000 }, (_, index) => `Team ${index}`);
   const simulator = await simulatedDirectory(t, {

@@ -3,11 +3,13 @@
  * a list cut short could hide the one group that would have denied something.
  * @module
  */
+import { createHash } from "node:crypto";
 import { SallyportError } from "../errors.ts";
 import type { Clock } from "../clock.ts";
 import type { DirectoryConnection, DirectoryEntry } from "./connection.ts";
 import { domainOf, isWithin, parseDistinguishedName } from "./distinguished-name.ts";
 import { all, any, equals, linksTo, type Filter } from "./filter.ts";
+import type { Guid } from "./guid.ts";
 import { parseInteger, type PersonRecord } from "./person.ts";
 import { sidFromBytes, sidToBytes, type Sid } from "./sid.ts";
 
@@ -39,6 +41,8 @@ export interface GroupRules {
   readonly includeBuiltin: boolean;
   /** Only groups below this DN. */
   readonly below?: string | undefined;
+  /** How long memberships of groups in groups may be remembered, milliseconds; 0: not at all. */
+  readonly chainsKeptMs: number;
 }
 
 export const defaultGroupRules: GroupRules = {
@@ -46,6 +50,7 @@ export const defaultGroupRules: GroupRules = {
   limit: 2000,
   includeDistribution: false,
   includeBuiltin: false,
+  chainsKeptMs: 60_000,
 };
 
 const groupAttributes = ["objectSid", "sAMAccountName", "groupType"] as const;
@@ -55,6 +60,7 @@ const securityGroup = 0x8000_0000;
 const batch = 100;
 const cacheKeptMs = 600_000;
 const cacheSize = 20_000;
+const tokensSize = 1000;
 
 interface Known {
   readonly group: Group;
@@ -64,7 +70,11 @@ interface Known {
 export class GroupResolver {
   readonly #rules: GroupRules;
   readonly #clock: Clock;
-  readonly #bySid = new Map<string, { readonly known: Known | undefined; readonly at: number }>();
+  readonly #bySid = new Map<Sid, { readonly known: Known | undefined; readonly at: number }>();
+  readonly #tokens = new Map<
+    Guid,
+    { readonly sids: readonly Sid[]; readonly print: string; readonly at: number }
+  >();
 
   constructor(rules: GroupRules, clock: Clock) {
     this.#rules = rules;
@@ -96,19 +106,11 @@ export class GroupResolver {
     searchBase: string,
     signal: AbortSignal,
   ): Promise<readonly Known[]> {
-    const { strategy, limit } = this.#rules;
+    const { strategy } = this.#rules;
     const primary = record.primaryGroup === undefined ? [] : [record.primaryGroup];
     if (strategy === "token-groups") {
-      const [entry] = await connection.search(
-        { base: record.person.dn, scope: "base", attributes: ["tokenGroups"], binary },
-        signal,
-      );
-      const sids = (entry?.allOctets("tokenGroups") ?? []).map(sidFromBytes);
-      if (sids.length === 0 || sids.some((sid) => sid === undefined)) {
-        throw new SallyportError("E_DIRECTORY_ENTRY", { dn: record.person.dn, attribute: "tokenGroups" });
-      }
-      this.#check(sids.length);
-      return this.#bySids(sids as readonly Sid[], connection, searchBase, signal);
+      const sids = await this.#tokenGroups(record, connection, signal);
+      return this.#bySids(sids, connection, searchBase, signal);
     }
     if (strategy === "in-chain") {
       const entries = await connection.search(
@@ -125,14 +127,52 @@ export class GroupResolver {
       this.#check(entries.length);
       return [...entries.flatMap(toKnown), ...(await this.#bySids(primary, connection, searchBase, signal))];
     }
-    this.#check(Math.min(record.memberOf.length, limit + 1));
+    const [entry] = await connection.search(
+      { base: record.person.dn, scope: "base", attributes: ["memberOf"] },
+      signal,
+    );
+    const memberOf = entry?.texts("memberOf") ?? [];
+    this.#check(memberOf.length);
     const direct = await searchInBatches(
-      record.memberOf.map((dn) => equals("distinguishedName", dn)),
+      memberOf.map((dn) => equals("distinguishedName", dn)),
       connection,
       searchBase,
       signal,
     );
     return [...direct.flatMap(toKnown), ...(await this.#bySids(primary, connection, searchBase, signal))];
+  }
+
+  /**
+   * `tokenGroups`, which costs a domain controller much where somebody is in many groups. Within a minute it is asked
+   * again only when the direct memberships are other ones, which it is cheap to see; so a change in the middle of a
+   * chain of groups is noticed after a minute.
+   */
+  async #tokenGroups(
+    record: PersonRecord,
+    connection: DirectoryConnection,
+    signal: AbortSignal,
+  ): Promise<readonly Sid[]> {
+    const { guid, dn } = record.person;
+    const read = async (...attributes: readonly string[]): Promise<DirectoryEntry | undefined> =>
+      (await connection.search({ base: dn, scope: "base", attributes, binary }, signal))[0];
+    const printOf = (entry: DirectoryEntry | undefined): string => {
+      const direct = JSON.stringify([record.primaryGroup, entry?.texts("memberOf").toSorted()]);
+      return createHash("sha256").update(direct).digest("base64");
+    };
+    const now = this.#clock.now();
+    const known = this.#tokens.get(guid);
+    if (known !== undefined && now - known.at < this.#rules.chainsKeptMs) {
+      if (printOf(await read("memberOf")) === known.print) return known.sids;
+    }
+    const entry = await read("tokenGroups", "memberOf");
+    const sids = (entry?.allOctets("tokenGroups") ?? []).map(sidFromBytes);
+    if (sids.length === 0 || sids.some((sid) => sid === undefined)) {
+      throw new SallyportError("E_DIRECTORY_ENTRY", { dn, attribute: "tokenGroups" });
+    }
+    this.#check(sids.length);
+    const checked = sids as readonly Sid[];
+    remember(this.#tokens, guid, { sids: checked, print: printOf(entry), at: now }, tokensSize);
+    return checked;
   }
 
   #check(count: number): void {
@@ -157,18 +197,18 @@ export class GroupResolver {
       signal,
     );
     const found = new Map(entries.flatMap(toKnown).map((known) => [known.group.sid, known]));
-    for (const sid of missing) this.#remember(sid, found.get(sid), now);
+    for (const sid of missing) remember(this.#bySid, sid, { known: found.get(sid), at: now }, cacheSize);
     return sids.flatMap((sid) => found.get(sid) ?? this.#bySid.get(sid)?.known ?? []);
   }
+}
 
-  #remember(sid: Sid, known: Known | undefined, at: number): void {
-    this.#bySid.delete(sid);
-    this.#bySid.set(sid, { known, at });
-    // A Map keeps the order of insertion: the first is the oldest.
-    for (const oldest of this.#bySid.keys()) {
-      if (this.#bySid.size <= cacheSize) break;
-      this.#bySid.delete(oldest);
-    }
+/** A Map keeps the order of insertion: the first is the oldest. */
+function remember<Key, Value>(map: Map<Key, Value>, key: Key, value: Value, size: number): void {
+  map.delete(key);
+  map.set(key, value);
+  for (const oldest of map.keys()) {
+    if (map.size <= size) break;
+    map.delete(oldest);
   }
 }
 

@@ -33,7 +33,6 @@ export interface PersonRecord {
   readonly person: Person;
   readonly account: AccountAttributes;
   readonly primaryGroup: Sid | undefined;
-  readonly memberOf: readonly string[];
   /** `badPwdCount`: wrong passwords since the last right one, as this domain controller knows them. */
   readonly wrongPasswords: number;
   /** `badPasswordTime`, milliseconds since 1970. */
@@ -52,7 +51,6 @@ export const personAttributes = [
   "accountExpires",
   "pwdLastSet",
   "primaryGroupID",
-  "memberOf",
   "badPwdCount",
   "badPasswordTime",
 ] as const;
@@ -99,7 +97,6 @@ export function readPerson(entry: DirectoryEntry): PersonRecord {
       primaryGroupId === undefined || domainSid === undefined
         ? undefined
         : sidInDomain(domainSid, primaryGroupId),
-    memberOf: entry.texts("memberOf"),
     wrongPasswords: parseInteger(entry.text("badPwdCount")) ?? 0,
     lastWrongAt: expiryToMilliseconds(parseTicks(entry.text("badPasswordTime") ?? "") ?? 0n),
   };

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { directoryContract } from "../../../test/directory-contract.ts";
 import { Directory, type DirectoryOptions } from "../../../src/directory/directory.ts";
+import { createServiceLookUp } from "../../../src/directory/service-records.ts";
 import { Secret } from "../../../src/secret.ts";
 import { authorityOf, domain, startDomainController, type DomainController } from "../domain-controller.ts";
 
@@ -88,6 +89,19 @@ test("Samba: disabled, enabled, renamed and deleted: the GUID follows, and each 
   assert.equal(await state(), "password-changed");
   await run("user", "delete", "renamed1");
   assert.equal(await state(), "deleted");
+});
+
+test("Samba: its DNS names the controller, in answers that Node's own resolver refuses", async () => {
+  const lookUp = createServiceLookUp(() => [{ host: controller.address, port: 53 }]);
+
+  const records = await lookUp(`_ldap._tcp.dc._msdcs.${domain}`, AbortSignal.timeout(5000));
+  const none = await lookUp(`_ldap._tcp.nowhere._sites.dc._msdcs.${domain}`, AbortSignal.timeout(5000));
+
+  assert.deepEqual(
+    records.map(({ name, port }) => [name, port]),
+    [[`dc1.${domain}`, 389]],
+  );
+  assert.deepEqual(none, []);
 });
 
 test("Samba: wrong passwords count once each, whichever name is typed", async () => {
