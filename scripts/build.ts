@@ -19,12 +19,12 @@ for (const stale of [bundle, `${bundle}.map`]) rmSync(stale, { force: true });
  */
 const lazyBuiltins: Plugin = {
   name: "lazy-builtins",
-  setup(build) {
+  setup(bundling) {
     const builtin = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
-    build.onResolve({ filter: /^[a-z_:/]+$/ }, ({ path, kind }) =>
+    bundling.onResolve({ filter: /^[a-z_:/]+$/ }, ({ path, kind }) =>
       builtin.has(path) && kind === "import-statement" ? { path, namespace: "builtin" } : undefined,
     );
-    build.onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => ({
+    bundling.onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => ({
       contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
       loader: "js",
     }));
