@@ -3,27 +3,53 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { createRateLimiter } from "../examples/rate-limiter/application.ts";
-import { directoryOf, simulatedDirectory, testContent, type TestSimulator } from "./fixtures/test-directory.ts";
+import {
+  directoryOf,
+  simulatedDirectory,
+  testContent,
+  type TestSimulator,
+} from "./fixtures/test-directory.ts";
 
 interface Site {
   readonly simulator: TestSimulator;
   get(path: string, headers?: Readonly<Record<string, string>>): Promise<Response>;
-  post(path: string, fields: Readonly<Record<string, string>>, headers?: Readonly<Record<string, string>>): Promise<Response>;
+  post(
+    path: string,
+    fields: Readonly<Record<string, string>>,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<Response>;
   /** The cookie of somebody who signed in, and the token of their forms. */
-  signIn(name: string, password: string): Promise<{ readonly cookie: string; readonly form: string; readonly page: string }>;
+  signIn(
+    name: string,
+    password: string,
+  ): Promise<{ readonly cookie: string; readonly form: string; readonly page: string }>;
 }
 
-async function openSite(t: TestContext, options: { readonly secure?: boolean; readonly now?: () => number } = {}): Promise<Site> {
+async function openSite(
+  t: TestContext,
+  options: { readonly secure?: boolean; readonly now?: () => number } = {},
+): Promise<Site> {
   const content = {
     ...testContent,
-    groups: [...testContent.groups, { name: "Rate limit editors" }, { name: "Deputies", memberOf: ["Rate limit editors"] }],
-    people: testContent.people.map((person) => (person.accountName === "alice" ? { ...person, displayName: '<Alice> & "Co"', memberOf: ["Deputies"] } : person)),
+    groups: [
+      ...testContent.groups,
+      { name: "Rate limit editors" },
+      { name: "Deputies", memberOf: ["Rate limit editors"] },
+    ],
+    people: testContent.people.map((person) =>
+      person.accountName === "alice"
+        ? { ...person, displayName: '<Alice> & "Co"', memberOf: ["Deputies"] }
+        : person,
+    ),
   };
   const simulator = await simulatedDirectory(t, { content });
   const application = createRateLimiter({
     directory: directoryOf(t, [simulator]),
     editors: { name: "Rate limit editors", domain: "contoso.test" },
-    callers: [{ name: "anonymous", limit: 3 }, { name: "partner", limit: 5 }],
+    callers: [
+      { name: "anonymous", limit: 3 },
+      { name: "partner", limit: 5 },
+    ],
     secure: options.secure ?? false,
     confirmEvery: 0,
     ...(options.now === undefined ? {} : { now: options.now }),
@@ -37,7 +63,12 @@ async function openSite(t: TestContext, options: { readonly secure?: boolean; re
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const get: Site["get"] = (path, headers = {}) => fetch(origin + path, { headers, redirect: "manual" });
   const post: Site["post"] = (path, fields, headers = {}) =>
-    fetch(origin + path, { method: "POST", body: new URLSearchParams(fields), headers: { origin, ...headers }, redirect: "manual" });
+    fetch(origin + path, {
+      method: "POST",
+      body: new URLSearchParams(fields),
+      headers: { origin, ...headers },
+      redirect: "manual",
+    });
   return {
     simulator,
     get,
@@ -85,7 +116,10 @@ test("others look and cannot change", async (t) => {
   const { cookie, form, page } = await site.signIn("bob", "B0b-Passw0rd!");
 
   assert.ok(!page.includes('action="/limits"'));
-  assert.equal((await site.post("/limits", { form, caller: "anonymous", limit: "50" }, { cookie })).status, 403);
+  assert.equal(
+    (await site.post("/limits", { form, caller: "anonymous", limit: "50" }, { cookie })).status,
+    403,
+  );
   assert.equal((await site.get("/api/greeting")).headers.get("ratelimit-limit"), "3");
 });
 
@@ -102,7 +136,13 @@ test("nobody sees anything without signing in", async (t) => {
 test("wrong passwords, absent people and injections read the same, and what was typed is escaped", async (t) => {
   const site = await openSite(t);
   const texts = [];
-  for (const [name, password] of [["alice", "wrong"], ["nobody", "wrong"], ["*)(cn=*", "x"], ["alice", ""], ["<script>alert(1)</script>", "x"]] as const) {
+  for (const [name, password] of [
+    ["alice", "wrong"],
+    ["nobody", "wrong"],
+    ["*)(cn=*", "x"],
+    ["alice", ""],
+    ["<script>alert(1)</script>", "x"],
+  ] as const) {
     const answer = await site.post("/sign-in", { name, password });
     const text = await answer.text();
     assert.equal(answer.status, 401);
@@ -126,7 +166,10 @@ test("a session ends when the account is disabled", async (t) => {
   site.simulator.domain.setDisabled("alice", true);
 
   assert.equal((await site.get("/", { cookie })).status, 303);
-  assert.equal((await site.post("/limits", { form, caller: "anonymous", limit: "50" }, { cookie })).status, 303);
+  assert.equal(
+    (await site.post("/limits", { form, caller: "anonymous", limit: "50" }, { cookie })).status,
+    303,
+  );
   site.simulator.domain.setDisabled("alice", false);
   assert.equal((await site.get("/", { cookie })).status, 303);
 });
@@ -137,7 +180,10 @@ test("while the directory is down sessions can look and not change", async (t) =
   await site.simulator.running.close();
 
   assert.equal((await site.get("/", { cookie })).status, 200);
-  assert.equal((await site.post("/limits", { form, caller: "anonymous", limit: "50" }, { cookie })).status, 403);
+  assert.equal(
+    (await site.post("/limits", { form, caller: "anonymous", limit: "50" }, { cookie })).status,
+    403,
+  );
   assert.equal((await site.post("/sign-in", { name: "alice", password: "Al1ce-Passw0rd" })).status, 503);
 });
 
@@ -148,7 +194,11 @@ test("a form of another site, without its token or with another's, changes nothi
   const change = { caller: "anonymous", limit: "50" };
 
   const answers = await Promise.all([
-    site.post("/limits", { ...change, form: alice.form }, { cookie: alice.cookie, origin: "https://evil.example" }),
+    site.post(
+      "/limits",
+      { ...change, form: alice.form },
+      { cookie: alice.cookie, origin: "https://evil.example" },
+    ),
     site.post("/limits", { ...change, form: alice.form }, { cookie: alice.cookie, origin: "null" }),
     site.post("/limits", change, { cookie: alice.cookie }),
     site.post("/limits", { ...change, form: other.form }, { cookie: alice.cookie }),
@@ -156,7 +206,10 @@ test("a form of another site, without its token or with another's, changes nothi
     site.post("/sign-out", {}, { cookie: alice.cookie }),
   ]);
 
-  assert.deepEqual(answers.map(({ status }) => status), [403, 403, 403, 403, 403, 403]);
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [403, 403, 403, 403, 403, 403],
+  );
   assert.equal((await site.get("/api/greeting")).headers.get("ratelimit-limit"), "3");
 });
 
@@ -164,8 +217,19 @@ test("limits that are no numbers, or of nobody, are refused", async (t) => {
   const site = await openSite(t);
   const { cookie, form } = await site.signIn("alice", "Al1ce-Passw0rd");
 
-  for (const [caller, limit] of [["anonymous", "-1"], ["anonymous", "1e3"], ["anonymous", "100001"], ["anonymous", ""], ["__proto__", "5"], ["nobody", "5"]] as const) {
-    assert.equal((await site.post("/limits", { form, caller, limit }, { cookie })).status, 400, `${caller} ${limit}`);
+  for (const [caller, limit] of [
+    ["anonymous", "-1"],
+    ["anonymous", "1e3"],
+    ["anonymous", "100001"],
+    ["anonymous", ""],
+    ["__proto__", "5"],
+    ["nobody", "5"],
+  ] as const) {
+    assert.equal(
+      (await site.post("/limits", { form, caller, limit }, { cookie })).status,
+      400,
+      `${caller} ${limit}`,
+    );
   }
 });
 
@@ -183,8 +247,14 @@ test("cookies and headers are those of a site that holds passwords", async (t) =
   const answer = await site.post("/sign-in", { name: "alice", password: "Al1ce-Passw0rd" });
   const page = await site.get("/sign-in");
 
-  assert.match(answer.headers.get("set-cookie") ?? "", /^__Host-staff=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict; Secure$/);
-  assert.match(page.headers.get("content-security-policy") ?? "", /default-src 'none'.*frame-ancestors 'none'/);
+  assert.match(
+    answer.headers.get("set-cookie") ?? "",
+    /^__Host-staff=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict; Secure$/,
+  );
+  assert.match(
+    page.headers.get("content-security-policy") ?? "",
+    /default-src 'none'.*frame-ancestors 'none'/,
+  );
   assert.equal(page.headers.get("cache-control"), "no-store");
   assert.equal(page.headers.get("x-content-type-options"), "nosniff");
   assert.match(page.headers.get("strict-transport-security") ?? "", /max-age=/);
@@ -194,7 +264,8 @@ test("so many attempts to sign in a minute, and no body without end", async (t) 
   const site = await openSite(t);
   assert.equal((await site.post("/sign-in", { name: "x".repeat(20_000), password: "x" })).status, 413);
   const statuses = [];
-  for (let attempt = 0; attempt < 22; attempt++) statuses.push((await site.post("/sign-in", { name: "nobody", password: "x" })).status);
+  for (let attempt = 0; attempt < 22; attempt++)
+    statuses.push((await site.post("/sign-in", { name: "nobody", password: "x" })).status);
 
   assert.equal(statuses.filter((status) => status === 401).length, 20);
   assert.equal(statuses.at(-1), 429);

@@ -104,7 +104,12 @@ export function createRateLimiter(options: ApplicationOptions): RequestListener 
         return refuse(503, "Signing in is not possible just now. Try again in a while.");
       case "refused":
         // Only somebody whose password was right is told more.
-        return refuse(401, result.passwordProven ? "Your password has expired. Change it, then sign in." : "The user name or the password is wrong.");
+        return refuse(
+          401,
+          result.passwordProven
+            ? "Your password has expired. Change it, then sign in."
+            : "The user name or the password is wrong.",
+        );
       case "authenticated": {
         const session = sessions.begin(result.person, result.groups);
         response.setHeader("set-cookie", `${cookie}=${session.id}; ${cookieOptions}`);
@@ -113,7 +118,11 @@ export function createRateLimiter(options: ApplicationOptions): RequestListener 
     }
   }
 
-  async function withSession(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+  async function withSession(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+  ): Promise<void> {
     const session = await sessionOf(request);
     if (session === undefined) return redirect(response, "/sign-in");
     const form = await readForm(request);
@@ -131,10 +140,19 @@ export function createRateLimiter(options: ApplicationOptions): RequestListener 
     const before = limits.change(caller, limit);
     if (before === undefined) {
       response.statusCode = 400;
-      return show(response, session, { kind: "alert", text: "The limit has to be a whole number from 0 to 100,000." });
+      return show(response, session, {
+        kind: "alert",
+        text: "The limit has to be a whole number from 0 to 100,000.",
+      });
     }
     if (before !== limit) {
-      changes.unshift({ at: new Date(now()).toISOString(), who: session.person.principalName ?? session.person.accountName, caller, before, after: limit });
+      changes.unshift({
+        at: new Date(now()).toISOString(),
+        who: session.person.principalName ?? session.person.accountName,
+        caller,
+        before,
+        after: limit,
+      });
       changes.length = Math.min(changes.length, keptChanges);
     }
     return redirect(response, "/?saved");
@@ -159,7 +177,8 @@ function ownOrigin(request: IncomingMessage): boolean {
 function protection(secure: boolean): Readonly<Record<string, string>> {
   return {
     "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy":
+      "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     // Not "no-referrer": with that, browsers send "Origin: null" with our own forms.

@@ -19,7 +19,8 @@ function setting(name: string): string {
 }
 
 const domain = setting("DIRECTORY_DOMAIN").toLowerCase();
-const server = process.env["DIRECTORY_SERVER"] === undefined ? undefined : parseServerUrl(setting("DIRECTORY_SERVER"));
+const server =
+  process.env["DIRECTORY_SERVER"] === undefined ? undefined : parseServerUrl(setting("DIRECTORY_SERVER"));
 const directory = new Directory(
   {
     domain,
@@ -44,12 +45,17 @@ const application = createRateLimiter({
     { name: "partner", limit: 120 },
   ],
   secure: certificate !== undefined,
-  ...(process.env["CONFIRM_EVERY_MS"] === undefined ? {} : { confirmEvery: Number(process.env["CONFIRM_EVERY_MS"]) }),
+  ...(process.env["CONFIRM_EVERY_MS"] === undefined
+    ? {}
+    : { confirmEvery: Number(process.env["CONFIRM_EVERY_MS"]) }),
 });
 const listener =
   certificate === undefined
     ? createServer(application)
-    : createTlsServer({ cert: readFileSync(certificate), key: readFileSync(setting("TLS_KEY")) }, application);
+    : createTlsServer(
+        { cert: readFileSync(certificate), key: readFileSync(setting("TLS_KEY")) },
+        application,
+      );
 listener.listen(Number(process.env["PORT"] ?? 8080), "127.0.0.1", () => {
   const { port } = listener.address() as AddressInfo;
   process.stdout.write(`${certificate === undefined ? "http" : "https"}://127.0.0.1:${port}/\n`);

@@ -18,12 +18,14 @@ type Part = string | number | Html | readonly Html[];
 
 /** A template whose values are escaped. */
 function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
-  return new Html(strings.map((text, index) => text + (index < parts.length ? escaped(parts[index] ?? "") : "")).join(""));
+  return new Html(
+    strings.map((text, index) => text + (index < parts.length ? escaped(parts[index] ?? "") : "")).join(""),
+  );
 }
 
 function escaped(part: Part): string {
   if (part instanceof Html) return part.text;
-  if (Array.isArray(part)) return (part as readonly Html[]).map(({ text }) => text).join("");
+  if (typeof part === "object") return part.map(({ text }) => text).join("");
   return String(part).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
@@ -34,7 +36,7 @@ export const styleSheet = `
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 48rem; padding: 1rem; }
 header { align-items: baseline; border-bottom: 1px solid var(--edge); display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; justify-content: space-between; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; } th, td { border-bottom: 1px solid var(--edge); padding: .5rem; text-align: left; vertical-align: middle; }
+table { border-collapse: collapse; width: 100%; } th, td { border-bottom: 1px solid var(--edge); padding: .5rem; overflow-wrap: anywhere; text-align: left; vertical-align: middle; }
 label { display: block; font-weight: 600; margin-top: 1rem; }
 input { border: 1px solid; border-radius: .3rem; font: inherit; max-width: 100%; padding: .45rem .6rem; }
 td input { width: 7rem; } main > form input { width: 22rem; }
@@ -48,18 +50,17 @@ main > form button { margin-top: 1.2rem; }
 
 function page(title: string, body: Html): string {
   return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${title} · Rate limits</title>
-<link rel="stylesheet" href="/style.css">
-</head>
-<body>
-${body}
-</body>
-</html>
-`.text;
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <title>${title} · Rate limits</title>
+        <link rel="stylesheet" href="/style.css" />
+      </head>
+      <body>
+        ${body}
+      </body>
+    </html> `.text;
 }
 
 export interface Notice {
@@ -76,16 +77,30 @@ export function signInPage(notice?: Notice, name = ""): string {
   return page(
     "Sign in",
     html`<main>
-<h1>Sign in</h1>
-${noticeOf(notice)}
-<form method="post" action="/sign-in">
-<label for="name">User name</label>
-<input id="name" name="name" value="${name}" autocomplete="username" autocapitalize="none" spellcheck="false" required${described}>
-<label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required${described}>
-<br><button>Sign in</button>
-</form>
-</main>`,
+      <h1>Sign in</h1>
+      ${noticeOf(notice)}
+      <form method="post" action="/sign-in">
+        <label for="name">User name</label>
+        <input
+          id="name"
+          name="name"
+          value="${name}"
+          autocomplete="username"
+          autocapitalize="none"
+          spellcheck="false"
+          required${described}
+        />
+        <label for="password">Password</label>
+        <input
+          id="password"
+          name="password"
+          type="password"
+          autocomplete="current-password"
+          required${described}
+        />
+        <br /><button>Sign in</button>
+      </form>
+    </main>`,
   );
 }
 
@@ -98,42 +113,96 @@ export interface Change {
   readonly after: number;
 }
 
-export function limitsPage(session: StaffSession, callers: readonly Caller[], changes: readonly Change[], notice?: Notice): string {
+export function limitsPage(
+  session: StaffSession,
+  callers: readonly Caller[],
+  changes: readonly Change[],
+  notice?: Notice,
+): string {
   const { person, formToken, mayEdit } = session;
   const rows = callers.map(({ name, limit }, index) => {
     const value = mayEdit
       ? html`<form method="post" action="/limits">
-<input type="hidden" name="form" value="${formToken}"><input type="hidden" name="caller" value="${name}">
-<label class="visually-hidden" for="limit-${index}">Requests a minute for ${name}</label>
-<input id="limit-${index}" name="limit" type="number" inputmode="numeric" min="0" max="100000" value="${limit}" required>
-<button>Save<span class="visually-hidden"> limit for ${name}</span></button>
-</form>`
+          <input type="hidden" name="form" value="${formToken}" /><input
+            type="hidden"
+            name="caller"
+            value="${name}"
+          />
+          <label class="visually-hidden" for="limit-${index}">Requests a minute for ${name}</label>
+          <input
+            id="limit-${index}"
+            name="limit"
+            type="number"
+            inputmode="numeric"
+            min="0"
+            max="100000"
+            value="${limit}"
+            required
+          />
+          <button>Save<span class="visually-hidden"> limit for ${name}</span></button>
+        </form>`
       : html`${limit}`;
-    return html`<tr><th scope="row">${name}</th><td>${value}</td></tr>\n`;
+    return html`<tr>
+      <th scope="row">${name}</th>
+      <td>${value}</td>
+    </tr> `;
   });
   const history = changes.map(
     ({ at, who, caller, before, after }) =>
-      html`<tr><td><time datetime="${at}">${at.slice(0, 19).replace("T", " ")}</time></td><td>${who}</td><td>${caller}</td><td>${before} → ${after}</td></tr>\n`,
+      html`<tr>
+        <td><time datetime="${at}">${at.slice(0, 19).replace("T", " ")}</time></td>
+        <td>${who}</td>
+        <td>${caller}</td>
+        <td>${before} → ${after}</td>
+      </tr> `,
   );
   return page(
     "Limits",
-    html`<header><h1>Rate limits of public callers</h1>
-<form method="post" action="/sign-out"><input type="hidden" name="form" value="${formToken}">
-<span>${person.displayName ?? person.accountName}</span> <button>Sign out</button></form></header>
-<main>
-${noticeOf(notice)}
-${mayEdit ? html`` : html`<p>You may look, but not change anything: that takes membership in the editors’ group.</p>`}
-<table><caption class="visually-hidden">Limits</caption>
-<thead><tr><th scope="col">Caller</th><th scope="col">Requests a minute</th></tr></thead>
-<tbody>${rows}</tbody></table>
-<h2>Changes</h2>
-${
-      history.length === 0
-        ? html`<p>None yet.</p>`
-        : html`<table><caption class="visually-hidden">Changes, the latest first</caption>
-<thead><tr><th scope="col">When (UTC)</th><th scope="col">Who</th><th scope="col">Caller</th><th scope="col">Limit</th></tr></thead>
-<tbody>${history}</tbody></table>`
-    }
-</main>`,
+    html`<header>
+        <h1>Rate limits of public callers</h1>
+        <form method="post" action="/sign-out">
+          <input type="hidden" name="form" value="${formToken}" />
+          <span>${person.displayName ?? person.accountName}</span> <button>Sign out</button>
+        </form>
+      </header>
+      <main>
+        ${noticeOf(notice)}
+        ${mayEdit ? html`` : html`<p>You may look, but not change anything: that takes membership in the editors’ group.</p>`}
+        <table>
+          <caption class="visually-hidden">
+            Limits
+          </caption>
+          <thead>
+            <tr>
+              <th scope="col">Caller</th>
+              <th scope="col">Requests a minute</th>
+            </tr>
+          </thead>
+          <tbody>
+            ${rows}
+          </tbody>
+        </table>
+        <h2>Changes</h2>
+        ${
+          history.length === 0
+            ? html`<p>None yet.</p>`
+            : html`<table>
+                <caption class="visually-hidden">
+                  Changes, the latest first
+                </caption>
+                <thead>
+                  <tr>
+                    <th scope="col">When (UTC)</th>
+                    <th scope="col">Who</th>
+                    <th scope="col">Caller</th>
+                    <th scope="col">Limit</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  ${history}
+                </tbody>
+              </table>`
+        }
+      </main>`,
   );
 }

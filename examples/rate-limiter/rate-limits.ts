@@ -50,7 +50,8 @@ export class RateLimits {
   /** The limit before, or `undefined` when there is no such caller or the limit is not allowed. */
   change(name: string, limit: number): number | undefined {
     const bucket = this.#buckets.get(name);
-    if (bucket === undefined || !Number.isInteger(limit) || limit < 0 || limit > highestLimit) return undefined;
+    if (bucket === undefined || !Number.isInteger(limit) || limit < 0 || limit > highestLimit)
+      return undefined;
     const before = bucket.limit;
     this.#refill(bucket);
     bucket.limit = limit;

@@ -73,19 +73,6 @@ export interface RetrieveOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Finds a managed account without asking for its password. */
-export async function findManagedAccount(
-  directory: Directory,
-  domain: string,
-  name: string,
-  signal?: AbortSignal,
-): Promise<ManagedAccount | undefined> {
-  return directory.asService(async (connection, inner) => {
-    const entry = await findEntry(connection, domain, name, inner);
-    return entry === undefined ? undefined : readAccount(entry);
-  }, signal);
-}
-
 /**
  * Reads the account and its password. Throws `E_DIRECTORY_…` when the directory cannot be asked and
  * `E_MANAGED_PASSWORD_BLOB` when what it answers is no password.

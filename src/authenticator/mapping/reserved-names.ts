@@ -17,7 +17,7 @@ export function faultOfNames(
   policy: NamePolicy,
 ): string | undefined {
   for (const name of [user.username, ...user.groups]) {
-    if (name === "" || /[\u0000-\u001f\u007f]/.test(name)) return "a name is empty or has control characters";
+    if (name === "" || /\p{Cc}/u.test(name)) return "a name is empty or has control characters";
     const prefix = policy.reservedPrefixes.find((reserved) => name.startsWith(reserved));
     if (prefix !== undefined && !policy.allowed.includes(name)) {
       return `the name ${JSON.stringify(name)} is reserved (${prefix}) and not allowed for this backend`;
