@@ -147,7 +147,7 @@ export const errorTable = {
     exitCode: 2,
   },
   E_LOGIN_REFUSED: {
-    message: "{detail}",
+    message: "The login was refused: {detail}",
     remedy: "Log in again with `sallyport login`.",
     exitCode: 1,
   },
@@ -163,7 +163,7 @@ export const errorTable = {
     exitCode: 1,
   },
   E_MANAGED_PASSWORD_NOT_PERMITTED: {
-    message: "{reader} may not retrieve the password of {account}.",
+    message: "The account {reader} may not retrieve the password of {account}.",
     remedy:
       "Add the reader, or a group it is in, to PrincipalsAllowedToRetrieveManagedPassword (setting it replaces the list).",
     exitCode: 1,
