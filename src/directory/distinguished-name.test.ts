@@ -68,6 +68,8 @@ const readings: readonly (readonly [string, DistinguishedName | undefined])[] = 
   ["CN=Lu\\C4\\8Di\\C4\\87", [[{ type: "CN", value: "Lučić" }]]],
   ["cn = a b  , dc=x", [[{ type: "cn", value: "a b" }], [{ type: "dc", value: "x" }]]],
   ["CN=a\\ ", [[{ type: "CN", value: "a " }]]],
+  // Only the ASCII space may stand around a separator: another one belongs to the value.
+  ["CN=\u2003a\u00a0", [[{ type: "CN", value: "\u2003a\u00a0" }]]],
   ["CN=", [[{ type: "CN", value: "" }]]],
   ["CN", undefined],
   ["CN=a,", undefined],

@@ -27,7 +27,7 @@ export function parseDistinguishedName(text: string): DistinguishedName | undefi
   const name: AttributeTypeAndValue[][] = [[]];
   let at = 0;
   for (;;) {
-    const type = /\s*([A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)*)\s*=\s*/y;
+    const type = / *([A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)*) *= */y;
     type.lastIndex = at;
     const match = type.exec(text);
     if (match?.[1] === undefined) return undefined;
@@ -49,7 +49,7 @@ interface ReadValue {
 /** Reads a value up to an unescaped separator or the end; trailing unescaped spaces don't belong to it. */
 function readValue(text: string, start: number): ReadValue | undefined {
   if (text[start] === "#") {
-    const hex = /#((?:[0-9a-fA-F]{2})+)\s*(?=[,+;]|$)/y;
+    const hex = /#((?:[0-9a-fA-F]{2})+) *(?=[,+;]|$)/y;
     hex.lastIndex = start;
     const match = hex.exec(text);
     return match?.[1] === undefined
