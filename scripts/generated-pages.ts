@@ -4,6 +4,7 @@
  */
 import { errorTable } from "../src/errors.ts";
 import { createAccountProviderMetrics } from "../src/observe/account-provider-metrics.ts";
+import { createAuthenticatorMetrics } from "../src/observe/authenticator-metrics.ts";
 import { createKubernetesMetrics } from "../src/observe/kubernetes-metrics.ts";
 import { createRegistry, type Registry } from "../src/observe/metrics.ts";
 
@@ -45,6 +46,7 @@ const registries: readonly (readonly [string, (registry: Registry) => void])[] =
         connections: () => 0,
       }),
   ],
+  ["Authenticator", (registry) => createAuthenticatorMetrics(registry)],
   ["Reading from Kubernetes", (registry) => createKubernetesMetrics(registry)],
 ];
 

@@ -14,6 +14,7 @@ import {
   createProgram,
   durationMs,
   environmentSwitch,
+  existingFolder,
   hostAndPort,
   runProgram,
   throwIfFaulty,
@@ -151,6 +152,7 @@ async function serve(flags: RunFlags): Promise<number> {
   const leafLifetimeMs = durationMs("--leaf-lifetime", flags.leafLifetime, faults);
   const drainMs = durationMs("--drain", flags.drain, faults);
   const watchSilenceMs = durationMs("--watch-silence", flags.watchSilence, faults);
+  if (flags.manifests !== undefined) await existingFolder("--manifests", flags.manifests, faults);
   const settings = checkSettings(
     {
       namespace: flags.namespace,

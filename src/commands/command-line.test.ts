@@ -10,6 +10,7 @@ import {
   createProgram,
   durationMs,
   environmentSwitch,
+  existingFolder,
   hostAndPort,
   runProgram,
   throwIfFaulty,
@@ -210,4 +211,17 @@ test("what an action throws reaches the caller", async () => {
   });
 
   await assert.rejects(runProgram(program, []), { code: "E_INTERNAL" });
+});
+
+test("a folder has to be there and be one", async () => {
+  const faults: ConfigFault[] = [];
+
+  await existingFolder("--manifests", import.meta.dirname, faults);
+  await existingFolder("--manifests", `${import.meta.dirname}/nowhere`, faults);
+  await existingFolder("--manifests", import.meta.filename, faults);
+
+  assert.deepEqual(
+    faults.map(({ problem }) => problem.replace(/^".*" /, "")),
+    ["is not there", "is no folder"],
+  );
 });

@@ -3,6 +3,7 @@
  * for each, usage faults that end with exit code 2, and help.
  * @module
  */
+import { stat } from "node:fs/promises";
 import { isIPv4, isIPv6 } from "node:net";
 import { Command, CommanderError } from "commander";
 import { configError, type ConfigFault } from "../errors.ts";
@@ -73,6 +74,13 @@ export function hostAndPort(
     return undefined;
   }
   return { host: bracketed === "" ? plain : bracketed, port };
+}
+
+/** A folder has to be there when a command starts; afterwards it may come and go. */
+export async function existingFolder(setting: string, path: string, faults: ConfigFault[]): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) faults.push({ setting, problem: `"${path}" is not there` });
+  else if (!found.isDirectory()) faults.push({ setting, problem: `"${path}" is no folder` });
 }
 
 /** @throws {SallyportError} `E_CONFIG_INVALID` when there is any fault. */

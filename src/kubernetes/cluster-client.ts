@@ -3,8 +3,9 @@
  * retries: whoever asks knows what a failure means.
  * @module
  */
-import { request as httpRequest, type IncomingMessage } from "node:http";
-import { Agent, request as httpsRequest, type RequestOptions } from "node:https";
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from "node:https";
+import { systemClock, type Clock } from "../clock.ts";
 import type { Log } from "../observe/log.ts";
 import type { ClusterConfig, ClusterCredentials } from "./cluster-config.ts";
 
@@ -22,7 +23,15 @@ export interface ClusterRequest {
   readonly timeoutMs?: number;
   /** Longest answer, in bytes. */
   readonly maxBytes?: number;
+  /**
+   * On a connection of its own rather than one that was kept: for streams, and for a question whose point is whether
+   * the server can be reached.
+   */
+  readonly ownConnection?: boolean;
 }
+
+/** The answer is longer than `maxBytes`. */
+export class AnswerTooLong extends Error {}
 
 export interface ClusterAnswer {
   readonly status: number;
@@ -32,6 +41,7 @@ export interface ClusterAnswer {
 
 export interface ClusterStream {
   readonly status: number;
+  readonly headers: ClusterAnswer["headers"];
   /** The body as it comes; destroy it to end the request. */
   readonly body: IncomingMessage;
 }
@@ -48,9 +58,16 @@ export interface ClusterClient {
 const defaultTimeoutMs = 30_000;
 const defaultMaxBytes = 32 * 1024 * 1024;
 
-export function createClusterClient(config: ClusterConfig, log: Log): ClusterClient {
+/** @param clock measures the time limits. */
+export function createClusterClient(
+  config: ClusterConfig,
+  log: Log,
+  clock: Clock = systemClock,
+): ClusterClient {
   if (config.skipTlsVerify) log.warn("kubernetes.tls-unverified", { server: config.server });
-  const agent = new Agent({ keepAlive: true, maxSockets: 64, timeout: 120_000 });
+  const secure = config.server.startsWith("https:");
+  const pool = { keepAlive: true, maxSockets: 64 };
+  const agent = secure ? new HttpsAgent(pool) : new HttpAgent(pool);
 
   async function open(asked: ClusterRequest): Promise<IncomingMessage> {
     asked.signal?.throwIfAborted();
@@ -62,18 +79,22 @@ export function createClusterClient(config: ClusterConfig, log: Log): ClusterCli
       method: asked.method ?? "GET",
       headers: headersOf(asked, credentials, payload),
       ...(asked.signal === undefined ? {} : { signal: asked.signal }),
-      ...(url.protocol === "https:" ? { agent, ...tlsOf(config, credentials) } : {}),
+      agent: asked.ownConnection === true ? false : agent,
+      ...(secure ? tlsOf(config, credentials) : {}),
     };
     return await new Promise((resolve, reject) => {
       const timeoutMs = asked.timeoutMs ?? defaultTimeoutMs;
-      const send = url.protocol === "https:" ? httpsRequest : httpRequest;
+      const send = secure ? httpsRequest : httpRequest;
       const sent = send(url, options, (response) => {
-        clearTimeout(timer);
+        cancel();
+        if (response.statusCode === 401) config.credentialsRefused?.();
         resolve(response);
       });
-      const timer = setTimeout(() => sent.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+      const cancel = clock.after(timeoutMs, () =>
+        sent.destroy(new Error(`no answer within ${timeoutMs} ms`)),
+      );
       sent.on("error", (error) => {
-        clearTimeout(timer);
+        cancel();
         reject(error);
       });
       sent.end(payload);
@@ -87,25 +108,24 @@ export function createClusterClient(config: ClusterConfig, log: Log): ClusterCli
       const chunks: Buffer[] = [];
       let bytes = 0;
       const timeoutMs = asked.timeoutMs ?? defaultTimeoutMs;
-      const timer = setTimeout(
-        () => response.destroy(new Error(`no whole answer within ${timeoutMs} ms`)),
-        timeoutMs,
+      const cancel = clock.after(timeoutMs, () =>
+        response.destroy(new Error(`no whole answer within ${timeoutMs} ms`)),
       );
       try {
         for await (const chunk of response as AsyncIterable<Buffer>) {
           bytes += chunk.length;
-          if (bytes > (asked.maxBytes ?? defaultMaxBytes)) throw new Error("the answer is too long");
+          if (bytes > (asked.maxBytes ?? defaultMaxBytes)) throw new AnswerTooLong("the answer is too long");
           chunks.push(chunk);
         }
       } finally {
-        clearTimeout(timer);
+        cancel();
         response.destroy();
       }
       return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) };
     },
     async stream(asked) {
       const body = await open(asked);
-      return { status: body.statusCode ?? 0, body };
+      return { status: body.statusCode ?? 0, headers: body.headers, body };
     },
     close: () => agent.destroy(),
   };

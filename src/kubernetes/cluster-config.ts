@@ -3,8 +3,9 @@
  * files are read again as they rotate (a bound service-account token lives for an hour).
  * @module
  */
+import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { delimiter, dirname, isAbsolute, join } from "node:path";
+import { delimiter, dirname, isAbsolute, join, sep } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
@@ -24,6 +25,8 @@ export interface ClusterConfig {
   readonly namespace: string | undefined;
   /** Credentials as they are now; called for every connection. Throws `E_CLUSTER_CREDENTIALS`. */
   credentials(): Promise<ClusterCredentials>;
+  /** The API server refused the last ones (401): the next call asks their origin anew. */
+  credentialsRefused?(): void;
   /** For logs: server and where the configuration came from. */
   describe(): string;
 }
@@ -34,10 +37,21 @@ export interface ClusterCredentials {
   readonly privateKeyPem?: Secret;
 }
 
+/** What a configuration keeps of where its credentials come from. */
+type CredentialOrigin = Required<Pick<ClusterConfig, "credentials" | "credentialsRefused">>;
+
+/** Credentials that never change. */
+function fixed(credentials: ClusterCredentials): CredentialOrigin {
+  return { credentials: () => Promise.resolve(credentials), credentialsRefused: () => undefined };
+}
+
 const serviceAccountFolder = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /** How long a credential that was read from a file is used before the file is read again. */
 const rereadMs = 10_000;
+
+/** How long an exec plugin may take; somebody may have to confirm on a phone. */
+const execTimeoutMs = 60_000;
 
 export interface ClusterConfigOptions {
   /** Path (or several, as KUBECONFIG has them); absent: the pod's service account. */
@@ -72,7 +86,7 @@ async function inCluster(options: ClusterConfigOptions): Promise<ClusterConfig> 
   );
   const token = rereading(join(folder, "token"), options.clock);
   // The first read tells a pod without a mounted token at once.
-  await token();
+  await token.read();
   const server = `https://${host.includes(":") ? `[${host}]` : host}:${port}`;
   return {
     server,
@@ -80,7 +94,7 @@ async function inCluster(options: ClusterConfigOptions): Promise<ClusterConfig> 
     skipTlsVerify: false,
     tlsServerName: undefined,
     namespace,
-    credentials: async () => ({ token: await token() }),
+    ...tokenFrom(token),
     describe: () => `${server} as the pod's service account`,
   };
 }
@@ -151,8 +165,13 @@ interface Placed<T> {
 
 async function fromKubeconfig(paths: string, clock: Clock): Promise<ClusterConfig> {
   const files = paths.split(delimiter).filter((path) => path !== "");
-  const parsed = await Promise.all(files.map(async (path) => ({ path, config: await readKubeconfig(path) })));
   const where = `kubeconfig ${paths}`;
+  const parsed = (
+    await Promise.all(
+      // As kubectl has it, of several files some may be absent.
+      files.map(async (path) => ({ path, config: await readKubeconfig(path, files.length > 1) })),
+    )
+  ).flatMap(({ path, config }) => (config === undefined ? [] : [{ path, config }]));
   // Of several files the first one that has a value counts (Kubernetes docs, "Merging kubeconfig files").
   const find = <T extends { readonly name: string }>(
     name: string,
@@ -175,41 +194,55 @@ async function fromKubeconfig(paths: string, clock: Clock): Promise<ClusterConfi
   if (cluster === undefined)
     throw faulty(where, `its cluster "${context.cluster}" is not among its clusters`);
   const user = find(context.user, (config) => config.users);
+  if (user === undefined && context.user !== "")
+    throw faulty(where, `its user "${context.user}" is not among its users`);
   const settings = cluster.entry.cluster;
   if (!/^https?:\/\//.test(settings.server))
     throw faulty(where, `its server "${settings.server}" is no http(s) address`);
   if (settings["proxy-url"] !== undefined)
     throw faulty(where, "it asks for a proxy (proxy-url), which is not supported");
   const server = settings.server.replace(/\/+$/, "");
+  const caPem = await dataOrFile(
+    "certificate-authority",
+    settings["certificate-authority-data"],
+    settings["certificate-authority"],
+    cluster.folder,
+    where,
+  );
   return {
     server,
-    caPem: await dataOrFile(
-      settings["certificate-authority-data"],
-      settings["certificate-authority"],
-      cluster.folder,
-      where,
-    ),
+    caPem,
     skipTlsVerify: settings["insecure-skip-tls-verify"] ?? false,
     tlsServerName: settings["tls-server-name"],
     namespace: context.namespace,
-    credentials:
-      user === undefined
-        ? () => Promise.resolve({})
-        : await userCredentials(user.entry.user, user.folder, where, clock),
+    ...(user === undefined
+      ? fixed({})
+      : await userCredentials(user.entry.user, user.folder, where, clock, {
+          server,
+          "insecure-skip-tls-verify": settings["insecure-skip-tls-verify"],
+          "tls-server-name": settings["tls-server-name"],
+          "certificate-authority-data": caPem && Buffer.from(caPem).toString("base64"),
+        })),
     describe: () => `${server} by ${where}`,
   };
 }
 
-async function readKubeconfig(path: string): Promise<Kubeconfig> {
+async function readKubeconfig(path: string, mayBeAbsent: boolean): Promise<Kubeconfig | undefined> {
   const where = `kubeconfig ${path}`;
-  const contents = await readText(path, where);
+  let contents: string;
+  try {
+    contents = await readFile(path, "utf8");
+  } catch (error) {
+    if (mayBeAbsent && error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw faulty(where, reasonOf(error), error);
+  }
   let value: unknown;
   try {
-    value = parse(contents, { logLevel: "silent", maxAliasCount: 100, prettyErrors: false });
+    value = parse(contents, { logLevel: "error", maxAliasCount: 100, prettyErrors: false });
   } catch (error) {
     throw faulty(where, "it is no YAML", error);
   }
-  const checked = kubeconfigSchema.safeParse(value);
+  const checked = kubeconfigSchema.safeParse(value ?? {});
   if (checked.success) return checked.data;
   const [issue] = checked.error.issues;
   throw faulty(where, `${issue?.path.join(".") ?? "it"}: ${issue?.message ?? "is wrong"}`);
@@ -220,106 +253,171 @@ async function userCredentials(
   folder: string,
   where: string,
   clock: Clock,
-): Promise<() => Promise<ClusterCredentials>> {
+  cluster: Readonly<Record<string, unknown>>,
+): Promise<CredentialOrigin> {
   if (user["auth-provider"] !== undefined)
     throw faulty(where, "its user has an auth-provider, which kubectl has dropped, too: use exec");
   if (user.username !== undefined)
     throw faulty(where, "its user has a name and password, which API servers no longer take");
-  if (user.exec !== undefined && user.exec !== null) return execCredentials(user.exec, where);
+  if (user.exec !== undefined && user.exec !== null)
+    return execCredentials(user.exec, folder, where, cluster);
   const at = (path: string): string => (isAbsolute(path) ? path : join(folder, path));
-  if (user.tokenFile !== undefined) {
-    const token = rereading(at(user.tokenFile), clock);
-    return async () => ({ token: await token() });
-  }
-  if (user.token !== undefined) {
-    const token = new Secret(user.token);
-    return () => Promise.resolve({ token });
-  }
+  if (user.tokenFile !== undefined) return tokenFrom(rereading(at(user.tokenFile), clock));
+  if (user.token !== undefined) return fixed({ token: new Secret(user.token) });
   const [certificateFile, keyFile] = [user["client-certificate"], user["client-key"]];
-  if (certificateFile !== undefined && keyFile !== undefined) {
+  const [certificateData, keyData] = [user["client-certificate-data"], user["client-key-data"]];
+  if ((certificateFile ?? certificateData) === undefined && (keyFile ?? keyData) === undefined)
+    return fixed({});
+  if ((certificateFile ?? certificateData) === undefined || (keyFile ?? keyData) === undefined)
+    throw faulty(where, "its user has a client certificate or its key, not both");
+  if (certificateData === undefined && keyData === undefined) {
     // A pair in files may be renewed at any time (kubelet does).
-    const [certificate, key] = [rereading(at(certificateFile), clock), rereading(at(keyFile), clock)];
-    return async () => ({ certificatePem: (await certificate()).reveal(), privateKeyPem: await key() });
+    const [certificate, key] = [
+      rereading(at(certificateFile ?? ""), clock),
+      rereading(at(keyFile ?? ""), clock),
+    ];
+    return {
+      credentials: async () => ({
+        certificatePem: (await certificate.read()).reveal(),
+        privateKeyPem: await key.read(),
+      }),
+      credentialsRefused: () => (certificate.forget(), key.forget()),
+    };
   }
-  const certificatePem = await dataOrFile(user["client-certificate-data"], certificateFile, folder, where);
-  const key = await dataOrFile(user["client-key-data"], keyFile, folder, where);
-  if (certificatePem === undefined || key === undefined) return () => Promise.resolve({});
-  const privateKeyPem = new Secret(key);
-  return () => Promise.resolve({ certificatePem, privateKeyPem });
+  const certificatePem = await dataOrFile(
+    "client-certificate",
+    certificateData,
+    certificateFile,
+    folder,
+    where,
+  );
+  const key = await dataOrFile("client-key", keyData, keyFile, folder, where);
+  return fixed({
+    ...(certificatePem === undefined ? {} : { certificatePem }),
+    ...(key === undefined ? {} : { privateKeyPem: new Secret(key) }),
+  });
 }
 
-/** An exec plugin (client-go credential plugins), run by the official client's code, which also keeps what it returns. */
+/**
+ * An exec plugin (Kubernetes docs, "client-go credential plugins"), run by the official client's code, which also keeps
+ * what it returned until that expires.
+ */
 function execCredentials(
   exec: NonNullable<KubeconfigUser["exec"]>,
+  folder: string,
   where: string,
-): () => Promise<ClusterCredentials> {
-  const info = {
-    apiVersion: exec.apiVersion ?? "client.authentication.k8s.io/v1",
-    kind: "ExecCredential",
-    spec: { interactive: false },
-  };
+  cluster: Readonly<Record<string, unknown>>,
+): CredentialOrigin {
+  const apiVersion = exec.apiVersion ?? "";
+  if (!/^client\.authentication\.k8s\.io\/v1(beta1)?$/.test(apiVersion))
+    throw faulty(where, `its exec plugin's apiVersion "${apiVersion}" is neither v1 nor v1beta1`);
+  const spec = { interactive: false, ...(exec.provideClusterInfo === true ? { cluster } : {}) };
   const user = {
     name: "user",
     exec: {
-      command: exec.command,
+      // A path with a folder in it starts from the kubeconfig's; a bare name is looked for in PATH.
+      command:
+        isAbsolute(exec.command) || !exec.command.includes(sep) ? exec.command : join(folder, exec.command),
       args: exec.args ?? [],
-      env: [...(exec.env ?? []), { name: "KUBERNETES_EXEC_INFO", value: JSON.stringify(info) }],
+      env: [
+        ...(exec.env ?? []),
+        { name: "KUBERNETES_EXEC_INFO", value: JSON.stringify({ apiVersion, kind: "ExecCredential", spec }) },
+      ],
     },
   };
-  const plugin = import("@kubernetes/client-node/dist/exec_auth.js").then(({ ExecAuth }) => new ExecAuth());
-  return async () => {
-    const applied: { headers?: Record<string, unknown>; cert?: unknown; key?: unknown } = {};
-    try {
-      await (await plugin).applyAuthentication(user, applied as never);
-    } catch (error) {
-      throw new SallyportError("E_CLUSTER_CREDENTIALS", {
-        where,
-        detail: `its exec plugin ${exec.command} failed: ${reasonOf(error).split("\n")[0] ?? ""}`,
-      });
-    }
-    const authorization = applied.headers?.["Authorization"];
-    return {
-      ...(typeof authorization === "string"
-        ? { token: new Secret(authorization.replace(/^Bearer /, "")) }
-        : {}),
-      ...(typeof applied.cert === "string" ? { certificatePem: applied.cert } : {}),
-      ...(typeof applied.key === "string" ? { privateKeyPem: new Secret(applied.key) } : {}),
-    };
+  const open = async (): Promise<{ applyAuthentication(of: object, to: object): Promise<void> }> => {
+    const { ExecAuth } = await import("@kubernetes/client-node/dist/exec_auth.js");
+    const auth = new ExecAuth();
+    // Nobody answers its questions, and it may not take for ever.
+    Object.assign(auth, {
+      execFn: (command: string, args: readonly string[], options: object) =>
+        spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"], timeout: execTimeoutMs }),
+    });
+    return auth;
+  };
+  let plugin: ReturnType<typeof open> | undefined;
+  return {
+    async credentials() {
+      const applied: { headers?: Record<string, unknown>; cert?: unknown; key?: unknown } = {};
+      try {
+        await (await (plugin ??= open())).applyAuthentication(user, applied);
+      } catch (error) {
+        throw new SallyportError("E_CLUSTER_CREDENTIALS", {
+          where,
+          detail: `its exec plugin ${exec.command} failed: ${reasonOf(error).split("\n")[0] ?? ""}`,
+        });
+      }
+      const authorization = applied.headers?.["Authorization"];
+      const token =
+        typeof authorization === "string" ? new Secret(authorization.replace(/^Bearer /, "")) : undefined;
+      return {
+        ...(token === undefined ? {} : { token }),
+        ...(typeof applied.cert === "string" ? { certificatePem: applied.cert } : {}),
+        ...(typeof applied.key === "string" ? { privateKeyPem: new Secret(applied.key) } : {}),
+      };
+    },
+    credentialsRefused: () => {
+      plugin = undefined;
+    },
+  };
+}
+
+interface RereadFile {
+  read(): Promise<Secret>;
+  /** The next `read` reads the file. */
+  forget(): void;
+}
+
+function tokenFrom(file: RereadFile): CredentialOrigin {
+  return {
+    credentials: async () => ({ token: await file.read() }),
+    credentialsRefused: () => file.forget(),
   };
 }
 
 /** A file's contents without surrounding white space, read again every ten seconds; the last good ones when it is away. */
-function rereading(path: string, clock: Clock): () => Promise<Secret> {
-  let last: { readonly value: Secret; readonly at: number } | undefined;
-  return async () => {
-    const now = clock.now();
-    if (last !== undefined && now - last.at < rereadMs) return last.value;
-    try {
-      const value = (await readFile(path, "utf8")).trim();
-      if (value !== "") last = { value: new Secret(value), at: now };
-      else if (last === undefined) throw new Error("it is empty");
-    } catch (error) {
-      if (last === undefined) {
-        throw new SallyportError(
-          "E_CLUSTER_CREDENTIALS",
-          { where: path, detail: reasonOf(error) },
-          { cause: error },
-        );
+function rereading(path: string, clock: Clock): RereadFile {
+  let last: Secret | undefined;
+  let readAt = Number.NEGATIVE_INFINITY;
+  return {
+    forget: () => {
+      readAt = Number.NEGATIVE_INFINITY;
+    },
+    async read() {
+      if (last !== undefined && clock.now() - readAt < rereadMs) return last;
+      try {
+        const value = (await readFile(path, "utf8")).trim();
+        if (value === "") throw new Error("it is empty");
+        last = new Secret(value);
+        readAt = clock.now();
+      } catch (error) {
+        if (last === undefined)
+          throw new SallyportError(
+            "E_CLUSTER_CREDENTIALS",
+            { where: path, detail: reasonOf(error) },
+            { cause: error },
+          );
       }
-    }
-    return last?.value ?? new Secret("");
+      return last;
+    },
   };
 }
 
+/** PEM from the kubeconfig itself or from the file that it names. */
 async function dataOrFile(
+  what: string,
   data: string | undefined,
   file: string | undefined,
   folder: string,
   where: string,
 ): Promise<string | undefined> {
-  if (data !== undefined) return Buffer.from(data, "base64").toString("utf8");
-  if (file === undefined) return undefined;
-  return await readText(isAbsolute(file) ? file : join(folder, file), where);
+  let pem: string;
+  if (data !== undefined) pem = Buffer.from(data, "base64").toString("utf8");
+  else if (file !== undefined) pem = await readText(isAbsolute(file) ? file : join(folder, file), where);
+  else return undefined;
+  if (!pem.includes("-----BEGIN "))
+    throw faulty(where, `its ${what}${data === undefined ? "" : "-data"} holds no PEM`);
+  return pem;
 }
 
 async function readText(path: string, where: string): Promise<string> {

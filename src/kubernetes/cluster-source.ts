@@ -8,7 +8,7 @@ import type { IncomingMessage } from "node:http";
 import { delay, type Clock } from "../clock.ts";
 import { reasonOf } from "../errors.ts";
 import type { RelistReason } from "../observe/kubernetes-metrics.ts";
-import type { ClusterClient, ClusterAnswer } from "./cluster-client.ts";
+import { AnswerTooLong, type ClusterAnswer, type ClusterClient } from "./cluster-client.ts";
 import { deepFreeze } from "./deep-freeze.ts";
 import { apiVersionOf, resourceNameOf, type ResourceKind } from "./kinds.ts";
 import { LiveCache, parseWith, subjectOf, type SourceDeps } from "./live-cache.ts";
@@ -43,7 +43,10 @@ const defaults = {
   random: Math.random,
 } as const;
 
-const pageSize = 500;
+/** Objects asked for at once; fewer when they turn out to be large. */
+const largestPage = 500;
+/** The longest wait that a server may ask for with Retry-After, milliseconds. */
+const longestRetryAfterMs = 60_000;
 /** A watch that ends sooner than this is followed by a wait, milliseconds. */
 const shortestWatchMs = 1_000;
 const longestLine = 4 * 1024 * 1024;
@@ -90,10 +93,13 @@ export function collectionPath(kind: ResourceKind, namespace: string | undefined
 /** Something to be told to the operator and answered by another list. */
 class Interrupted extends Error {
   readonly relist: RelistReason;
+  /** The wait that the server asked for, milliseconds. */
+  readonly retryAfterMs: number;
 
-  constructor(relist: RelistReason, message: string) {
+  constructor(relist: RelistReason, message: string, retryAfterMs = 0) {
     super(message);
     this.relist = relist;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 
@@ -108,6 +114,10 @@ class Follower {
   readonly #signal: AbortSignal;
   readonly #path: string;
   readonly #resource: string;
+  /** Failures since a watch last did its work: what the wait before the next attempt grows with. */
+  #failures = 0;
+  /** Objects asked for at once; `undefined`: all, after the pages of a list expired under way. */
+  #page: number | undefined = largestPage;
 
   constructor(
     client: ClusterClient,
@@ -129,35 +139,43 @@ class Follower {
 
   async run(): Promise<void> {
     let reason: RelistReason = "first";
-    let failures = 0;
     while (!this.#signal.aborted) {
       try {
         this.#deps.metrics?.relisted(this.#resource, reason);
         let version = await this.#list();
-        failures = 0;
-        for (;;) {
-          const began = this.#deps.clock.now();
-          version = await this.#watch(version);
-          // A server that ends every watch at once must not be asked in a circle.
-          const short = this.#deps.clock.now() - began < shortestWatchMs;
-          failures = short ? failures + 1 : 0;
-          if (short) await delay(this.#deps.clock, this.#backoff(failures), this.#signal);
-        }
+        reason = "first";
+        while (!this.#signal.aborted) version = await this.#watchForAWhile(version);
       } catch (error) {
         if (this.#signal.aborted) return;
+        const before = reason;
         reason = error instanceof Interrupted ? error.relist : "failed";
-        // An expired version is the API server's ordinary way to ask for a list: nothing is lost.
-        if (reason === "expired") continue;
-        this.#cache.lose(reasonOf(error));
-        const wait = this.#backoff(failures++);
+        const asked = error instanceof Interrupted ? error.retryAfterMs : 0;
+        const wait = Math.max(this.#backoff(this.#failures++), asked);
         this.#deps.log.debug("kubernetes.relist", {
           resource: this.#resource,
           reason: reasonOf(error),
           waitMs: wait,
         });
-        await delay(this.#deps.clock, wait, this.#signal).catch(() => undefined);
+        // A version that expired is the API server's ordinary way to ask for a list: nothing is lost,
+        // unless that list expires as well.
+        if (reason !== "expired" || before === "expired") this.#cache.lose(sentence(reasonOf(error)));
+        await this.#pause(wait);
       }
     }
+  }
+
+  /** One watch. A server that ends every watch at once is not asked in a circle. */
+  async #watchForAWhile(from: string): Promise<string> {
+    const began = this.#deps.clock.now();
+    const version = await this.#watch(from, began);
+    if (this.#deps.clock.now() - began < shortestWatchMs && version === from) {
+      await this.#pause(this.#backoff(this.#failures++));
+    }
+    return version;
+  }
+
+  async #pause(milliseconds: number): Promise<void> {
+    await delay(this.#deps.clock, milliseconds, this.#signal).catch(() => undefined);
   }
 
   /** Doubles with each failure; half of it is left to chance. */
@@ -178,29 +196,48 @@ class Follower {
     let version = "";
     let next: string | undefined;
     do {
-      const answer = await this.#client.request({
-        path: this.#path,
-        query: this.#query({ limit: String(pageSize), ...(next === undefined ? {} : { continue: next }) }),
-        signal: this.#signal,
-      });
-      if (answer.status === 410) throw new Interrupted("expired", "the list expired while it was read");
+      const answer = await this.#listPage(next);
+      if (answer.status === 410) {
+        // Slower than the server forgets: the next list is one piece.
+        if (next !== undefined) this.#page = undefined;
+        throw new Interrupted("expired", "the list expired while it was read");
+      }
       if (answer.status !== 200) throw refusal("list", this.#selector, answer);
       const list = parseList(answer, this.#selector.kind);
-      objects.push(...list.items);
+      for (const item of list.items) objects.push(item);
       version = list.resourceVersion;
       next = list.next;
     } while (next !== undefined);
+    this.#page = largestPage;
     this.#cache.replace(objects);
     this.#cache.confirm();
     return version;
   }
 
+  async #listPage(next: string | undefined): Promise<ClusterAnswer> {
+    const page = this.#page;
+    try {
+      return await this.#client.request({
+        path: this.#path,
+        query: this.#query({
+          ...(page === undefined ? {} : { limit: String(page) }),
+          ...(next === undefined ? {} : { continue: next }),
+        }),
+        signal: this.#signal,
+        ownConnection: true,
+      });
+    } catch (error) {
+      if (error instanceof AnswerTooLong) this.#page = Math.max(1, Math.floor((page ?? largestPage) / 8));
+      throw error;
+    }
+  }
+
   /** Follows changes until the API server ends the watch in good order. @returns where the next one begins. */
-  async #watch(from: string): Promise<string> {
+  async #watch(from: string, began: number): Promise<string> {
     const { watchSeconds, silenceMs } = this.#settings;
     // Spread, so that the watches of many clients do not end together.
     const seconds = Math.round(watchSeconds * (0.8 + 0.2 * this.#settings.random()));
-    const { status, body } = await this.#client.stream({
+    const { status, headers, body } = await this.#client.stream({
       path: this.#path,
       query: this.#query({
         watch: "true",
@@ -209,18 +246,20 @@ class Follower {
         timeoutSeconds: String(seconds),
       }),
       signal: this.#signal,
-      timeoutMs: Math.max(silenceMs, 1_000),
+      timeoutMs: silenceMs,
+      ownConnection: true,
     });
-    if (status === 410) {
+    if (status !== 200) {
       body.destroy();
-      throw new Interrupted("expired", "the version to watch from has expired");
+      if (status === 410) throw new Interrupted("expired", "the version to watch from has expired");
+      throw refusal("watch", this.#selector, { status, headers });
     }
-    if (status !== 200) throw refusal("watch", this.#selector, await collect(status, body));
     const silence = new Silence(this.#deps.clock, silenceMs, body, () => this.#isAlive());
     let version = from;
     try {
       for await (const line of linesOf(body, () => silence.heard())) {
         version = this.#take(line) ?? version;
+        this.#failures = 0;
       }
     } catch (error) {
       const silent = silence.broken;
@@ -234,6 +273,7 @@ class Follower {
     } finally {
       silence.end();
       body.destroy();
+      if (this.#deps.clock.now() - began > this.#settings.longestRetryMs) this.#failures = 0;
     }
     this.#deps.metrics?.watchRestarted(this.#resource, "ended");
     return version;
@@ -249,7 +289,8 @@ class Follower {
         path: this.#path,
         query: this.#query({ limit: "1" }),
         signal: this.#signal,
-        timeoutMs: Math.max(this.#settings.silenceMs, 1_000),
+        timeoutMs: Math.min(this.#settings.silenceMs, 10_000),
+        ownConnection: true,
       });
       return answer.status === 200;
     } catch {
@@ -291,6 +332,8 @@ class Silence {
   readonly #isAlive: () => Promise<boolean>;
   #cancel: () => void = () => undefined;
   #ended = false;
+  /** Counts what was heard and asked, so that an answer that comes too late is known. */
+  #turn = 0;
   broken: string | undefined;
 
   constructor(clock: Clock, limitMs: number, body: IncomingMessage, isAlive: () => Promise<boolean>) {
@@ -302,6 +345,7 @@ class Silence {
   }
 
   heard(): void {
+    this.#turn++;
     this.#cancel();
     if (!this.#ended) this.#cancel = this.#clock.after(this.#limitMs, () => void this.#check());
   }
@@ -312,8 +356,10 @@ class Silence {
   }
 
   async #check(): Promise<void> {
+    const asked = ++this.#turn;
     const alive = await this.#isAlive();
-    if (this.#ended) return;
+    // The watch ended or said something meanwhile.
+    if (this.#ended || asked !== this.#turn) return;
     if (!alive)
       this.broken = `nothing was heard from the API server for ${Math.round(this.#limitMs / 1000)} s`;
     // Ended in good order when the server lives: the next watch begins where this one was.
@@ -338,7 +384,7 @@ async function lookUp<T>(
       detail: `The API server could not be asked: ${reasonOf(error)}`,
     };
   }
-  const detail = (): string => refusal("get", selector, answer).message;
+  const detail = (): string => sentence(refusal("get", selector, answer).message);
   if (answer.status === 404) return { found: false, reason: "absent", detail: detail() };
   if (answer.status === 401 || answer.status === 403)
     return { found: false, reason: "forbidden", detail: detail() };
@@ -359,25 +405,54 @@ async function lookUp<T>(
 }
 
 /** A status other than 200, as a sentence that says what the operator can do. */
-function refusal(verb: string, selector: ResourceSelector<unknown>, answer: ClusterAnswer): Interrupted {
-  const what = `${verb} ${resourceNameOf(selector.kind)}`;
+function refusal(
+  verb: string,
+  selector: ResourceSelector<unknown>,
+  answer: Pick<ClusterAnswer, "status" | "headers">,
+): Interrupted {
+  const resource = resourceNameOf(selector.kind);
   const which = selector.name === undefined ? "" : ` with the resourceName ${selector.name}`;
-  const where = selector.namespace === undefined ? "in all namespaces" : `in namespace ${selector.namespace}`;
-  if (answer.status === 401)
-    return new Interrupted("failed", `the API server does not accept our credentials (401)`);
-  if (answer.status === 403) {
-    return new Interrupted(
-      "failed",
-      `we may not ${what}${which} ${where} (403): give our service account a Role with get, list and watch`,
-    );
+  const where =
+    selector.namespace === undefined || !selector.kind.namespaced
+      ? "in the whole cluster"
+      : `in namespace ${selector.namespace}`;
+  const role = selector.namespace === undefined || !selector.kind.namespaced ? "ClusterRole" : "Role";
+  const { status } = answer;
+  switch (status) {
+    case 401:
+      return new Interrupted("failed", "the API server does not accept our credentials (401)");
+    case 403:
+      return new Interrupted(
+        "failed",
+        `we may not ${verb} ${resource}${which} ${where} (403): give our service account a ${role} with get, list and watch`,
+      );
+    case 404:
+      return new Interrupted(
+        "failed",
+        verb === "get"
+          ? `there is no ${selector.kind.kind} ${selector.name ?? ""} ${where} (404)`
+          : `the API server does not know ${resource} (404): is its CustomResourceDefinition installed?`,
+      );
+    default:
+      return new Interrupted(
+        "failed",
+        `the API server answered ${status} to ${verb} ${resource}`,
+        retryAfterOf(answer.headers["retry-after"]),
+      );
   }
-  if (answer.status === 404) {
-    return new Interrupted(
-      "failed",
-      `the API server does not know ${resourceNameOf(selector.kind)} (404): is its CustomResourceDefinition installed?`,
-    );
-  }
-  return new Interrupted("failed", `the API server answered ${answer.status} to ${what}`);
+}
+
+/** Retry-After in seconds, RFC 9110 section 10.2.3; API servers send no dates. */
+function retryAfterOf(header: string | string[] | undefined): number {
+  return typeof header === "string" && /^\d{1,6}$/.test(header)
+    ? Math.min(Number(header) * 1000, longestRetryAfterMs)
+    : 0;
+}
+
+/** A reason as status and log show it. */
+function sentence(reason: string): string {
+  const text = `${reason.charAt(0).toUpperCase()}${reason.slice(1)}`;
+  return text.endsWith(".") ? text : `${text}.`;
 }
 
 interface ObjectList {
@@ -438,25 +513,24 @@ function asObject(value: unknown, kind: ResourceKind): KubernetesObject {
   }) as unknown as KubernetesObject;
 }
 
-async function collect(status: number, body: IncomingMessage): Promise<ClusterAnswer> {
-  body.resume();
-  body.destroy();
-  await Promise.resolve();
-  return { status, headers: {}, body: Buffer.alloc(0) };
-}
-
 /** The lines of a watch's body. A line that never ends is a fault, not a reason to fill the memory. */
 async function* linesOf(body: IncomingMessage, heard: () => void): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8");
-  let rest = "";
+  let begun: string[] = [];
+  let length = 0;
   try {
     for await (const chunk of body as AsyncIterable<Buffer>) {
       heard();
-      rest += decoder.decode(chunk, { stream: true });
-      const lines = rest.split("\n");
-      rest = lines.pop() ?? "";
-      if (rest.length > longestLine) throw new Interrupted("protocol", "the API server sent an endless line");
-      for (const line of lines) if (line.trim() !== "") yield line;
+      const [first = "", ...others] = decoder.decode(chunk, { stream: true }).split("\n");
+      begun.push(first);
+      length += first.length;
+      for (const next of others) {
+        const line = begun.join("");
+        begun = [next];
+        length = next.length;
+        if (line.trim() !== "") yield line;
+      }
+      if (length > longestLine) throw new Interrupted("protocol", "the API server sent an endless line");
     }
   } catch (error) {
     // Destroyed by us, without an error: the watch is to be renewed.

@@ -33,6 +33,8 @@ export interface TlsMaterial {
    * tell a refusal from a crash.
    */
   readonly clientAuthoritiesPem?: string;
+  /** Oldest version of TLS that is spoken; TLS 1.2 when left out. */
+  readonly minVersion?: "TLSv1.2" | "TLSv1.3";
 }
 
 export interface ListenAddress {
@@ -228,7 +230,7 @@ function secureContextOptions(material: TlsMaterial): SecureContextOptions {
     cert: material.identities.map((identity) => identity.chainPem),
     key: material.identities.map((identity) => identity.privateKeyPem.reveal()),
     ...(material.clientAuthoritiesPem === undefined ? {} : { ca: material.clientAuthoritiesPem }),
-    minVersion: "TLSv1.2",
+    minVersion: material.minVersion ?? "TLSv1.2",
     // No resumption: a resumed session would carry a client certificate's acceptance past its end.
     secureOptions: cryptoConstants.SSL_OP_NO_TICKET | cryptoConstants.SSL_OP_NO_RENEGOTIATION,
   };
