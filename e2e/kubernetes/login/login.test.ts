@@ -173,7 +173,7 @@ test("kubectl is the person, with groups in groups, and asks for nothing again",
 
   const [first, second] = [await whoami(), await whoami()];
 
-  assert.ok(typeof first !== "string", String(first));
+  assert.ok(typeof first !== "string", JSON.stringify(first));
   assert.equal(first.username, "ad:alice@contoso.test");
   for (const group of ["Inner", "Middle", "Outer"])
     assert.ok(first.groups.includes(`ad:${group}@contoso.test`), group);
@@ -191,7 +191,7 @@ test("a disabled account is refused at the next refresh, and has to log in again
   await directoryTool("user", "disable", "alice");
 
   const refused = await whoami();
-  assert.match(String(refused), /session has ended|nobody to ask/);
+  assert.match(JSON.stringify(refused), /session has ended|nobody to ask/);
   assert.notEqual((await logIn("alice", "Al1ce-Passw0rd")).code, 0);
 });
 
@@ -224,7 +224,7 @@ test("with recheck a disabled account is out at the next review, while its token
   const deadline = Date.now() + 15_000;
   let answer = await whoami();
   while (typeof answer !== "string" && Date.now() < deadline) answer = await whoami();
-  assert.match(String(answer), /Unauthorized|logged in/);
+  assert.match(JSON.stringify(answer), /Unauthorized|logged in/);
   assert.match(host.log, /account-disabled/);
 });
 
@@ -232,7 +232,7 @@ test("after logging out nobody is asked silently", async () => {
   await sallyport(["logout", "--server", origin]);
 
   assert.deepEqual(readdirSync(join(home, "sessions")), []);
-  assert.match(String(await whoami()), /no session/);
+  assert.match(JSON.stringify(await whoami()), /no session/);
 });
 
 test("no password and no token is in the authenticator's log", () => {
