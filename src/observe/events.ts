@@ -6,6 +6,7 @@
 export type LogEvent =
   | AccountProviderEvent
   | AuthenticatorEvent
+  | DirectoryEvent
   | HostEvent
   | KubernetesEvent
   | PluginEvent
@@ -53,6 +54,21 @@ type HostEvent =
   | "host.left-alone"
   | "host.root-removed"
   | "host.root-trusted";
+
+/** Questions to Active Directory. */
+type DirectoryEvent =
+  | "directory.ambiguous"
+  | "directory.authenticated"
+  | "directory.refused"
+  | "directory.unavailable"
+  | "keytab.current"
+  | "keytab.failed"
+  | "keytab.switched"
+  | "keytab.written"
+  | "login.keys-kept"
+  | "login.keys-read"
+  | "login.refused"
+  | "login.succeeded";
 
 /** Reading Kubernetes objects, from a cluster or from a folder of manifests. */
 type KubernetesEvent =
