@@ -93,12 +93,18 @@ export async function obtainAssets(
     if (theirs === undefined || !isExecutable(theirs)) {
       if (!isExecutable(ours))
         await obtain(program, { cache, path: environment["PATH"] ?? "", say: context.say });
-      symlinkSync(ours, join(assets, program));
+      link(ours, join(assets, program));
     } else {
-      symlinkSync(theirs, join(assets, program));
+      link(theirs, join(assets, program));
     }
   }
   return assets;
+}
+
+/** Another bed of the same run may have made the link already. */
+function link(program: string, path: string): void {
+  rmSync(path, { force: true });
+  symlinkSync(program, path);
 }
 
 /** Where to put what is obtained, and where to look for the tools that obtain it. */
