@@ -14,7 +14,9 @@ const program = `
   console.log("ready");
   await aborted(shutdown.signal);
   if (process.argv.includes("--dispose")) shutdown.dispose();
+  if (!process.argv.includes("--echo")) await new Promise((resolve) => setTimeout(resolve, 350));
   console.log("stopping");
+  if (process.argv.includes("--echo")) await new Promise((resolve) => setTimeout(resolve, 100));
   if (process.argv.includes("--stop")) clearInterval(alive);
 `;
 
@@ -58,6 +60,12 @@ for (const [first, second, code] of [
     assert.deepEqual(ended, { output: "ready\nstopping\n", code, signal: null });
   });
 }
+
+test("the same request to stop, delivered twice, is one", async () => {
+  const ended = await watch(["SIGINT", "SIGINT"], "--echo", "--stop");
+
+  assert.deepEqual(ended, { output: "ready\nstopping\n", code: 0, signal: null });
+});
 
 test("once nobody listens any more, a signal does what it always does", async () => {
   const ended = await watch(["SIGTERM", "SIGTERM"], "--dispose");

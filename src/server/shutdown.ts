@@ -10,10 +10,21 @@ export interface ShutdownSignals {
   dispose(): void;
 }
 
+/**
+ * One request to stop may come twice: a terminal signals the whole process group and npm passes the signal on, too. What
+ * follows within this time (milliseconds) is an echo.
+ */
+const echoMs = 300;
+
 export function watchShutdownSignals(): ShutdownSignals {
   const controller = new AbortController();
+  let first = 0;
   const onSignal = (name: NodeJS.Signals): void => {
-    if (controller.signal.aborted) process.exit(name === "SIGINT" ? 130 : 143);
+    if (controller.signal.aborted) {
+      if (performance.now() - first < echoMs) return;
+      process.exit(name === "SIGINT" ? 130 : 143);
+    }
+    first = performance.now();
     clearInterval(alive);
     controller.abort();
   };
