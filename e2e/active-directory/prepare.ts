@@ -4,6 +4,8 @@
  * @module
  */
 import { accessSync, constants } from "node:fs";
+import { join } from "node:path";
+import { reasonOf } from "../../src/errors.ts";
 import { BedUnavailable, type BedContext, type PreparedBed } from "../bed.ts";
 import { runCommand } from "../guarded-process.ts";
 import { faketimeLibrary } from "./domain-controller.ts";
@@ -11,12 +13,18 @@ import { faketimeLibrary } from "./domain-controller.ts";
 const packages =
   "samba samba-ad-dc samba-ad-provision samba-dsdb-modules winbind python3-samba krb5-user libsasl2-modules-gssapi-mit openssl faketime";
 
-export async function prepare(_context: BedContext): Promise<PreparedBed> {
+export async function prepare({ say }: BedContext): Promise<PreparedBed> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new BedUnavailable(
       "The Active Directory bed needs Linux and root: a domain controller's ports lie below 1024.",
     );
   }
+  say("installing what is missing of Samba, Kerberos and Chromium");
+  await runCommand("sh", [join(import.meta.dirname, "setup.sh")], { timeoutMs: 900_000 }).catch(
+    (error: unknown) => {
+      throw new BedUnavailable(`e2e/active-directory/setup.sh failed: ${reasonOf(error)}`);
+    },
+  );
   const missing: string[] = [];
   for (const [command, ...args] of [
     ["samba", "--version"],
