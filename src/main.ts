@@ -17,7 +17,12 @@ interface CommandEntry {
   load(): Promise<CommandModule>;
 }
 
-const commands: Readonly<Record<string, CommandEntry>> = {};
+const commands: Readonly<Record<string, CommandEntry>> = {
+  credspec: {
+    summary: "check, make, convert and deliver credential specs",
+    load: () => import("./commands/credspec.ts"),
+  },
+};
 
 const help = `Usage: sallyport COMMAND [OPTIONS]
 
