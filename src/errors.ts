@@ -45,6 +45,8 @@ export const errorTable = {
     message: "The certificates in {path} cannot be used: {detail}",
     remedy:
       "Put ca/ca.crt, server/tls.crt, server/tls.key, client/tls.crt and client/tls.key there, or leave --tls-dir out.",
+    exitCode: 1,
+  },
   // Certificates and keys
   E_PEM_INVALID: {
     message: "PEM text cannot be read: {detail}.",

@@ -322,7 +322,8 @@ function wholeSeconds(milliseconds: number): number {
 const dnsName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 
 function checkNames(commonName: string, dnsNames: readonly string[], ipAddresses: readonly string[]): void {
-  const characters = [...commonName].length;
+  // Characters, not UTF-16 units.
+  const characters = Array.from(commonName).length;
   if (characters < 1 || characters > longestCommonName) {
     throw refused(
       commonName,
@@ -340,16 +341,18 @@ function checkNames(commonName: string, dnsNames: readonly string[], ipAddresses
   }
 }
 
+/** Refuses what a verifier would refuse under the authority's name constraints, before anyone has to wonder why. */
 function checkPermitted(request: CertificateRequest, permitted: readonly string[]): void {
-  const outside = (request.dnsNames ?? []).find(
+  const { commonName, dnsNames = [], ipAddresses = [] } = request;
+  // Without alternative names OpenSSL holds a common name of several labels to the constraints, as a host's name.
+  const hosts =
+    dnsNames.length === 0 && dnsName.test(commonName) && commonName.includes(".") ? [commonName] : dnsNames;
+  const outside = hosts.find(
     (name) => !permitted.some((base) => `.${name}`.toLowerCase().endsWith(`.${base}`.toLowerCase())),
   );
-  const problem = outside ?? request.ipAddresses?.[0];
+  const problem = outside ?? ipAddresses[0];
   if (problem !== undefined) {
-    throw refused(
-      request.commonName,
-      `its authority may not certify ${problem}, only ${permitted.join(", ")}`,
-    );
+    throw refused(commonName, `its authority may not certify ${problem}, only ${permitted.join(", ")}`);
   }
 }
 

@@ -1,0 +1,214 @@
+/**
+ * Certificates made by somebody else (cert-manager, an enterprise's own authority) and mounted as a folder:
+ *
+ *     ca/ca.crt            authority of both sides
+ *     server/tls.crt, tls.key
+ *     client/tls.crt, tls.key
+ *
+ * Read again whenever anything below the folder changes, also by the symlink swap of a Kubernetes volume, where the
+ * watched file itself never changes. What is new is used only when all of it fits together; else the old stays.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { watch, type FSWatcher } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { CancelTimer, Clock } from "../clock.ts";
+import { SallyportError, reasonOf } from "../errors.ts";
+import type { Log } from "../observe/log.ts";
+import {
+  extendedKeyUsages,
+  inspectCertificate,
+  matchesKey,
+  type CertificateFacts,
+} from "../pki/certificate.ts";
+import { certificatesIn } from "../pki/pem.ts";
+import { encodePkcs12 } from "../pki/pkcs12.ts";
+import { Secret } from "../secret.ts";
+import { KnownClients, type CertificateSet, type ProviderCertificates } from "./provider-certificates.ts";
+
+export interface MountedCertificatesOptions {
+  readonly folder: string;
+  /** Also write `tls.pfx` for the released plugin; needs an RSA client key. */
+  readonly legacyPlugin: boolean;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** How often the folder is read again whether or not a change was seen, milliseconds. */
+  readonly rescanMs?: number;
+}
+
+const settleMs = 50;
+
+/** @throws {SallyportError} `E_CERTIFICATES` when the folder's first contents cannot be used. */
+export async function openMountedCertificates(
+  options: MountedCertificatesOptions,
+): Promise<ProviderCertificates> {
+  const { clock, folder, log } = options;
+  const listeners: ((set: CertificateSet) => void)[] = [];
+  const clients = new KnownClients();
+  let loaded = await load(options);
+  clients.add([loaded.client], clock.now());
+  let fault: string | undefined;
+  let closed = false;
+  let cancelSettle: CancelTimer = () => undefined;
+  let cancelRescan: CancelTimer = () => undefined;
+  let watchers: readonly FSWatcher[] = [];
+
+  async function reload(): Promise<void> {
+    try {
+      const next = await load(options);
+      if (closed) return;
+      fault = undefined;
+      if (next.digest === loaded.digest) return;
+      loaded = next;
+      clients.add([next.client], clock.now());
+      for (const listener of listeners) listener(next.set);
+    } catch (error) {
+      if (closed) return;
+      const reason = reasonOf(error);
+      // The same fault is met at every rescan and logged once.
+      if (fault !== reason) log.error("certificates.fault", { reason });
+      fault = reason;
+    }
+  }
+
+  function onChange(): void {
+    cancelSettle();
+    cancelSettle = clock.after(settleMs, () => {
+      watchAgain();
+      void reload();
+    });
+  }
+
+  /** A swapped folder is another folder: the watchers of the old one see nothing any more. */
+  function watchAgain(): void {
+    for (const watcher of watchers) watcher.close();
+    watchers = closed
+      ? []
+      : [".", "ca", "server", "client"].flatMap((name) => tryWatch(join(folder, name), onChange));
+  }
+
+  function rescan(): void {
+    cancelRescan = clock.after(options.rescanMs ?? 10_000, () => {
+      watchAgain();
+      void reload().then(() => {
+        if (!closed) rescan();
+      });
+    });
+  }
+
+  watchAgain();
+  rescan();
+  return {
+    current: () => loaded.set,
+    acceptsClient: (certificate) => clients.has(certificate),
+    fault: () => fault,
+    onChange: (listener) => listeners.push(listener),
+    close() {
+      closed = true;
+      cancelSettle();
+      cancelRescan();
+      watchAgain();
+    },
+  };
+}
+
+function tryWatch(path: string, onChange: () => void): readonly FSWatcher[] {
+  try {
+    const watcher = watch(path, { persistent: false }, onChange);
+    // A watcher that fails is replaced at the next rescan.
+    watcher.on("error", () => watcher.close());
+    return [watcher];
+  } catch {
+    return [];
+  }
+}
+
+interface Loaded {
+  readonly set: CertificateSet;
+  readonly client: CertificateFacts;
+  /** Of all that was read, to tell a change from a touch. */
+  readonly digest: string;
+}
+
+async function load(options: MountedCertificatesOptions): Promise<Loaded> {
+  const { clock, folder, legacyPlugin } = options;
+  const broken = (detail: string, cause?: unknown): SallyportError =>
+    new SallyportError("E_CERTIFICATES", { path: folder, detail }, { cause });
+  const names = [
+    "ca/ca.crt",
+    "server/tls.crt",
+    "server/tls.key",
+    "client/tls.crt",
+    "client/tls.key",
+  ] as const;
+  const texts = await Promise.all(
+    names.map((name) =>
+      readFile(join(folder, name), "utf8").catch((error: unknown) => {
+        throw broken(`${name} cannot be read: ${reasonOf(error)}`, error);
+      }),
+    ),
+  );
+  const [authoritiesPem = "", serverPem = "", serverKey = "", clientPem = "", clientKey = ""] = texts;
+  const server = checked("server", serverPem, new Secret(serverKey));
+  const client = checked("client", clientPem, new Secret(clientKey));
+  const now = clock.now();
+  for (const [side, facts] of [
+    ["server", server.facts],
+    ["client", client.facts],
+  ] as const) {
+    if (facts.notAfter <= now)
+      throw broken(`${side}/tls.crt ended at ${new Date(facts.notAfter).toISOString()}`);
+    if (!facts.extendedKeyUsage.includes(extendedKeyUsages[side])) {
+      throw broken(`${side}/tls.crt lacks the extended key usage "${side} authentication"`);
+    }
+  }
+  let authorities: readonly string[];
+  try {
+    authorities = certificatesIn(authoritiesPem);
+  } catch (error) {
+    throw broken(`ca/ca.crt holds no certificates: ${reasonOf(error)}`, error);
+  }
+  if (authorities.length === 0) throw broken("ca/ca.crt holds no certificate");
+  if (legacyPlugin && !client.facts.keyType.startsWith("rsa")) {
+    throw broken(
+      "client/tls.key is not RSA, as the released plugin needs it; use an RSA key or --no-legacy-plugin",
+    );
+  }
+  return {
+    client: client.facts,
+    digest: createHash("sha256").update(texts.join("\0")).digest("hex"),
+    set: {
+      tls: {
+        identities: [{ chainPem: serverPem, privateKeyPem: server.key }],
+        clientAuthoritiesPem: authoritiesPem,
+      },
+      clientFiles: {
+        authoritiesPem,
+        certificatePem: clientPem,
+        privateKeyPem: client.key,
+        ...(legacyPlugin
+          ? { pfx: encodePkcs12({ certificatePem: clientPem, privateKeyPem: client.key, password: "" }) }
+          : {}),
+      },
+      authorities: authorities.map((certificatePem) => ({
+        thumbprint: inspectCertificate(certificatePem).thumbprintSha1,
+        certificatePem,
+      })),
+      serverNotAfter: server.facts.notAfter,
+    },
+  };
+
+  function checked(
+    side: "server" | "client",
+    pem: string,
+    key: Secret,
+  ): { readonly facts: CertificateFacts; readonly key: Secret } {
+    try {
+      if (matchesKey(pem, key)) return { facts: inspectCertificate(pem), key };
+    } catch (error) {
+      throw broken(`${side}/tls.crt: ${reasonOf(error)}`, error);
+    }
+    throw broken(`${side}/tls.key does not belong to ${side}/tls.crt`);
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * `account-provider run`: composes store, certificates and service from the settings and serves until it is told to stop.
+ * @module
+ */
+import { systemClock } from "../clock.ts";
+import { createManifestFolderSource } from "../kubernetes/manifest-folder-source.ts";
+import type { ResourceSource } from "../kubernetes/resource-source.ts";
+import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
+import { createLog, type Log } from "../observe/log.ts";
+import { createRegistry, type Registry } from "../observe/metrics.ts";
+import { createKubernetesSecretStore } from "../secret-store/kubernetes-secret-store.ts";
+import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
+import { version } from "../version.ts";
+import type { WindowsHost } from "../windows-host/windows-host.ts";
+import { startAccountProvider } from "./account-provider.ts";
+import { openMountedCertificates } from "./mounted-certificates.ts";
+import type { ProviderCertificates } from "./provider-certificates.ts";
+import { createSelfManagedCertificates } from "./self-managed-certificates.ts";
+import type { AccountProviderSettings } from "./settings.ts";
+
+/** @returns the exit code. @throws {SallyportError} when the provider cannot start. */
+export async function runAccountProvider(
+  settings: AccountProviderSettings,
+  windows: WindowsHost | undefined,
+): Promise<number> {
+  const shutdown = watchShutdownSignals();
+  const log = createLog({ level: settings.logLevel }).with({
+    role: "account-provider",
+    namespace: settings.namespace,
+  });
+  const registry = createRegistry(version);
+  const [source, certificates] = await Promise.all([
+    openSource(settings, registry, log),
+    openCertificates(settings, log),
+  ]);
+  const store = createKubernetesSecretStore(source, {
+    namespace: settings.namespace,
+    names: settings.secrets,
+  });
+  try {
+    const provider = await startAccountProvider(
+      settings,
+      { store, certificates, windows, registry, log },
+      shutdown.signal,
+    );
+    await aborted(shutdown.signal);
+    await provider.stop();
+    return 0;
+  } catch (error) {
+    if (shutdown.signal.aborted) return 0;
+    throw error;
+  } finally {
+    await store.close();
+    await source.close();
+    shutdown.dispose();
+  }
+}
