@@ -9,6 +9,7 @@ const smallestInt64 = -(2n ** 63n);
 const largestInt64 = 2n ** 63n - 1n;
 
 /** What Go escapes with HTML escaping on: quotes, backslash, controls, `<`, `>`, `&` and the two line separators. */
+// eslint-disable-next-line no-control-regex -- exactly these are escaped
 const escaped = /["\\\u0000-\u001f<>&\u2028\u2029]/g;
 const shortEscapes: Readonly<Record<string, string>> = {
   '"': '\\"',
@@ -50,7 +51,7 @@ export function sameDocument(a: JsonNode, b: JsonNode): boolean {
 }
 
 function canonicalNumber(text: string): string {
-  if (/^-?\d+$/.test(text)) {
+  if (/^-?\d+$/.test(text) && text !== "-0") {
     const integer = BigInt(text);
     if (integer >= smallestInt64 && integer <= largestInt64) return String(integer);
   }

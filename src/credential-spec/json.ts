@@ -35,6 +35,7 @@ export type JsonReading =
 const deepest = 128;
 
 const whitespace = /[\t\n\r ]*/y;
+// eslint-disable-next-line no-control-regex -- JSON forbids control characters in strings (RFC 8259 section 7)
 const plainText = /[^"\\\u0000-\u001f]*/y;
 const numeral = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const fourHex = /[0-9a-fA-F]{4}/y;
@@ -218,18 +219,11 @@ class Reader {
  * become U+FFFD as in Go; what JSON cannot hold (functions, symbols, undefined members) is left out.
  */
 export function nodeOf(value: unknown): JsonNode {
-  switch (typeof value) {
-    case "string":
-      return { type: "string", value: value.toWellFormed() };
-    case "boolean":
-      return { type: "boolean", value };
-    case "number":
-      return Number.isFinite(value)
-        ? { type: "number", text: Object.is(value, -0) ? "-0.0" : String(value) }
-        : { type: "null" };
-    case "bigint":
-      return { type: "number", text: String(value) };
-    default:
+  if (typeof value === "string") return { type: "string", value: value.toWellFormed() };
+  if (typeof value === "boolean") return { type: "boolean", value };
+  if (typeof value === "bigint") return { type: "number", text: String(value) };
+  if (typeof value === "number" && Number.isFinite(value)) {
+    return { type: "number", text: Object.is(value, -0) ? "-0.0" : String(value) };
   }
   if (typeof value !== "object" || value === null) return { type: "null" };
   if (Array.isArray(value)) return { type: "array", items: value.map(nodeOf) };

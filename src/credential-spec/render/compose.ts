@@ -61,9 +61,9 @@ export function rewriteCompose(text: string, specs: ReadonlyMap<string, NamedSpe
 interface ServiceRewriting {
   readonly label: string;
   readonly service: YAMLMap;
-  resolve(configKey: string): NamedSpec | undefined;
-  problem(text: string): void;
-  warn(text: string): void;
+  readonly resolve: (configKey: string) => NamedSpec | undefined;
+  readonly problem: (text: string) => void;
+  readonly warn: (text: string) => void;
 }
 
 function rewriteService({ label, service, resolve, problem, warn }: ServiceRewriting): void {

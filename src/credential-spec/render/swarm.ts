@@ -40,12 +40,11 @@ export function renderService(
 ): Rendering {
   const { shell } = options;
   const config = configNameFor(named);
-  const service = [
-    ...["docker", "service", "create", "--name", options.service],
-    ...["--credential-spec", `config://${config}`, "--constraint", windowsConstraint, options.image],
-  ];
+  const service =
+    `docker service create --name ${quote(options.service, shell)} --credential-spec ${quote(`config://${config}`, shell)} ` +
+    `--constraint ${quote(windowsConstraint, shell)} ${quote(options.image, shell)}`;
   return {
-    text: `${pipeInto(canonicalJson(named.spec), ["docker", "config", "create", config, "-"], shell)}\n${commandLine(service, shell)}\n`,
+    text: `${pipeInto(canonicalJson(named.spec), ["docker", "config", "create", config, "-"], shell)}\n${service}\n`,
     warnings: [
       configsAreNoSecrets,
       hostNameWarning,
