@@ -18,9 +18,21 @@ interface CommandEntry {
 }
 
 const commands: Readonly<Record<string, CommandEntry>> = {
+  "account-provider": {
+    summary: "answer the CCG plugin on a Windows host (run, cleanup, probe)",
+    load: () => import("./commands/account-provider.ts"),
+  },
+  admission: {
+    summary: "expand and authorise the credential specs of pods (run, check)",
+    load: () => import("./commands/admission.ts"),
+  },
   credspec: {
     summary: "check, make, convert and deliver credential specs",
     load: () => import("./commands/credspec.ts"),
+  },
+  up: {
+    summary: "run every role on loopback from a folder of manifests",
+    load: () => import("./commands/up.ts"),
   },
 };
 

@@ -112,6 +112,7 @@ export async function startAccountProvider(
         metrics.hostFilesFailed();
         log.error("host.files-failed", { reason: failure });
       }
+      certificates?.confirmPublished(set);
       log.info("host.files-written", { directory: hostDirectory.path });
     });
     if (settings.writeHostFiles) {
@@ -122,7 +123,10 @@ export async function startAccountProvider(
       metrics.certificateRotated();
       running.replaceTls(set.tls);
       log.info("certificates.rotated", { notAfter: new Date(set.serverNotAfter).toISOString() });
-      if (!settings.writeHostFiles) return;
+      if (!settings.writeHostFiles) {
+        certificates.confirmPublished(set);
+        return;
+      }
       files.run(set).catch((error: unknown) => {
         metrics.hostFilesFailed();
         log.error("host.files-failed", { reason: reasonOf(error) });

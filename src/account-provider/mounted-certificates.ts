@@ -104,6 +104,8 @@ export async function openMountedCertificates(
     acceptsClient: (certificate) => clients.has(certificate),
     fault: () => fault,
     onChange: (listener) => listeners.push(listener),
+    // Whoever makes these certificates decides when an authority signs.
+    confirmPublished: () => undefined,
     close() {
       closed = true;
       cancelSettle();

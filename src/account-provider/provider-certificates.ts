@@ -26,6 +26,8 @@ export interface ProviderCertificates {
   fault(): string | undefined;
   /** Calls back with each new set. */
   onChange(listener: (set: CertificateSet) => void): void;
+  /** Says that plugins can read this set's files: a new authority may sign only after that. */
+  confirmPublished(set: CertificateSet): void;
   close(): void;
 }
 

@@ -7,21 +7,19 @@
  * the last leaf that it signed has ended.
  * @module
  */
-import { SallyportError, reasonOf } from "../errors.ts";
 import type { Clock } from "../clock.ts";
+import { reasonOf } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
+import { createAuthorityChain, type AuthorityChain } from "../pki/authority-chain.ts";
 import { createAuthority, type CertificateAuthority, type IssuedCertificate } from "../pki/authority.ts";
 import type { KeyType } from "../pki/certificate.ts";
 import { encodePkcs12 } from "../pki/pkcs12.ts";
+import { createRotation } from "../pki/rotation.ts";
 import type { TlsIdentity } from "../server/listener.ts";
 import { KnownClients, type CertificateSet, type ProviderCertificates } from "./provider-certificates.ts";
 
 /** Life of an authority; it is replaced after two thirds of it. */
 export const authorityLifetimeMs = 30 * 24 * 3_600_000;
-
-/** First wait before another try when new certificates cannot be made; doubled up to the longest one. */
-const firstRetryMs = 1_000;
-const longestRetryMs = 5 * 60_000;
 
 export interface SelfManagedOptions {
   /** The plugin input's namespace, to recognise the certificates by. */
@@ -35,108 +33,74 @@ export interface SelfManagedOptions {
   readonly log: Log;
 }
 
-/** An authority and the end of the last leaf that it signed. */
-interface Signer {
-  readonly authority: CertificateAuthority;
-  readonly lastLeafEnds: number;
-}
-
 /** Everything that one rotation makes. */
 interface Generation {
-  /** Signs from now on; the last one in `trusted` may be newer and wait for its turn. */
-  readonly signers: readonly Signer[];
+  readonly notBefore: number;
+  /** End of the leaf that ends first. */
+  readonly notAfter: number;
   readonly set: CertificateSet;
   readonly clients: readonly IssuedCertificate[];
-  readonly rotateAt: number;
+  readonly trusted: readonly CertificateAuthority[];
 }
 
 /** Makes the first authority and leaves; later ones follow by the clock. */
 export async function createSelfManagedCertificates(
   options: SelfManagedOptions,
 ): Promise<ProviderCertificates> {
-  const { clock, log } = options;
+  const { clock, log, namespace } = options;
   const clients = new KnownClients();
   const listeners: ((set: CertificateSet) => void)[] = [];
   let fault: string | undefined;
-  let generation = await nextGeneration(options, []);
-  clients.add(generation.clients, clock.now());
-  let cancel = clock.after(generation.rotateAt - clock.now(), () => void rotate(firstRetryMs));
-  let closed = false;
-
-  async function rotate(retryMs: number): Promise<void> {
-    try {
-      const next = await nextGeneration(options, generation.signers);
-      if (closed) return;
-      generation = next;
-      clients.add(next.clients, clock.now());
+  const authorities = createAuthorityChain({
+    clock,
+    createAuthority: () =>
+      createAuthority({
+        commonName: commonName(namespace, "authority"),
+        keyType: "ec-p256",
+        lifetimeMs: options.authorityLifetimeMs ?? authorityLifetimeMs,
+        permittedDnsNames: ["localhost"],
+        clock,
+      }),
+  });
+  const say = (error: unknown): void => {
+    fault = `new certificates could not be made: ${reasonOf(error)}`;
+    log.error("certificates.fault", { reason: fault });
+  };
+  const rotation = createRotation<Generation>({
+    clock,
+    async issue() {
+      const { creationFailure } = await authorities.advance();
       fault = undefined;
-      for (const listener of listeners) listener(next.set);
-      cancel = clock.after(next.rotateAt - clock.now(), () => void rotate(firstRetryMs));
-    } catch (error) {
-      if (closed) return;
-      fault = `new certificates could not be made: ${reasonOf(error)}`;
-      log.error("certificates.fault", { reason: fault });
-      cancel = clock.after(retryMs, () => void rotate(Math.min(retryMs * 2, longestRetryMs)));
-    }
-  }
+      if (creationFailure !== undefined) say(creationFailure);
+      return await makeGeneration(options, authorities);
+    },
+    onRotated(generation) {
+      clients.add(generation.clients, clock.now());
+      for (const listener of listeners) listener(generation.set);
+    },
+    onFailure: say,
+  });
+  let current = await rotation.start();
 
   return {
-    current: () => generation.set,
+    current() {
+      current = rotation.current ?? current;
+      return current.set;
+    },
     acceptsClient: (certificate) => clients.has(certificate),
     fault: () => fault,
     onChange: (listener) => listeners.push(listener),
-    close() {
-      closed = true;
-      cancel();
+    confirmPublished(set) {
+      if (rotation.current?.set === set) authorities.confirmPublished(rotation.current.trusted);
     },
+    close: () => rotation.stop(),
   };
 }
 
-/**
- * Who signs, and who is to be published beside it: pure, so that every moment of an authority's life can be tested.
- * @param authorities those in existence, oldest first, by their validity and the end of the last leaf that they signed.
- * @returns which of them stay, which one of these signs now (`undefined`: a new one must be made at once, and signs), and
- * whether a further one is to be made for the rotation after this.
- */
-export function planAuthorities<
-  T extends { readonly notBefore: number; readonly notAfter: number; readonly lastLeafEnds: number },
->(
-  authorities: readonly T[],
-  now: number,
-  leafLifetimeMs: number,
-): { readonly signer: T | undefined; readonly kept: readonly T[]; readonly makeSuccessor: boolean } {
-  const usable = authorities.filter((authority) => authority.notAfter - now > leafLifetimeMs);
-  // The newest published one signs: it was published by the rotation before this one.
-  const signer = usable.at(-1);
-  const kept = authorities.filter((authority) => authority === signer || authority.lastLeafEnds > now);
-  const age = signer === undefined ? 0 : (now - signer.notBefore) / (signer.notAfter - signer.notBefore);
-  return { signer, kept, makeSuccessor: signer !== undefined && age >= 2 / 3 };
-}
-
-async function nextGeneration(options: SelfManagedOptions, signers: readonly Signer[]): Promise<Generation> {
+async function makeGeneration(options: SelfManagedOptions, authorities: AuthorityChain): Promise<Generation> {
   const { clock, legacyPlugin, leafLifetimeMs, namespace } = options;
-  const now = clock.now();
-  const plan = planAuthorities(
-    signers.map((signer) => ({
-      ...signer,
-      notBefore: signer.authority.notBefore,
-      notAfter: signer.authority.notAfter,
-    })),
-    now,
-    leafLifetimeMs,
-  );
-  const newAuthority = (): Promise<CertificateAuthority> =>
-    createAuthority({
-      commonName: commonName(namespace, "authority"),
-      keyType: "ec-p256",
-      lifetimeMs: options.authorityLifetimeMs ?? authorityLifetimeMs,
-      permittedDnsNames: ["localhost"],
-      clock,
-    });
-  const authority = plan.signer?.authority ?? (await newAuthority());
-  const successor = plan.makeSuccessor ? await newAuthority() : undefined;
   const issue = (usage: "server" | "client", keyType: KeyType): Promise<IssuedCertificate> =>
-    authority.issue({
+    authorities.issue({
       commonName: usage === "server" ? "localhost" : commonName(namespace, "plugin"),
       ...(usage === "server" ? { dnsNames: ["localhost"] } : {}),
       usage,
@@ -148,37 +112,27 @@ async function nextGeneration(options: SelfManagedOptions, signers: readonly Sig
     issue("client", "ec-p256"),
     legacyPlugin ? issue("client", "rsa-2048") : undefined,
   ]);
-  const issued = releasedClient === undefined ? [server, client] : [server, client, releasedClient];
-  const lastLeafEnds = Math.max(...issued.map((leaf) => leaf.notAfter));
-  const earlier = plan.kept.filter((kept) => kept.authority !== authority);
-  const nextSigners: readonly Signer[] = [
-    ...earlier.map(({ authority: kept, lastLeafEnds: ends }) => ({ authority: kept, lastLeafEnds: ends })),
-    { authority, lastLeafEnds },
-    ...(successor === undefined ? [] : [{ authority: successor, lastLeafEnds: now }]),
-  ];
-  const authoritiesPem = nextSigners.map((signer) => signer.authority.certificatePem).join("");
-  const set: CertificateSet = {
-    tls: { identities: [identityOf(server)], clientAuthoritiesPem: authoritiesPem },
-    clientFiles: {
-      authoritiesPem,
-      certificatePem: client.certificatePem,
-      privateKeyPem: client.privateKeyPem,
-      ...(releasedClient === undefined ? {} : { pfx: encodePkcs12({ ...releasedClient, password: "" }) }),
-    },
-    authorities: nextSigners.map((signer) => ({
-      thumbprint: signer.authority.thumbprintSha1,
-      certificatePem: signer.authority.certificatePem,
-    })),
-    serverNotAfter: server.notAfter,
-  };
-  const leafEnds = Math.min(...issued.map((leaf) => leaf.notAfter));
-  if (leafEnds <= now)
-    throw new SallyportError("E_CERTIFICATES", { path: "memory", detail: "they have already ended" });
+  const clients = releasedClient === undefined ? [client] : [client, releasedClient];
+  const authoritiesPem = authorities.trustBundlePem();
   return {
-    signers: nextSigners,
-    set,
-    clients: issued.filter((leaf) => leaf !== server),
-    rotateAt: now + ((leafEnds - now) * 2) / 3,
+    notBefore: clock.now(),
+    notAfter: Math.min(...[server, ...clients].map((leaf) => leaf.notAfter)),
+    clients,
+    trusted: authorities.trusted,
+    set: {
+      tls: { identities: [identityOf(server)], clientAuthoritiesPem: authoritiesPem },
+      clientFiles: {
+        authoritiesPem,
+        certificatePem: client.certificatePem,
+        privateKeyPem: client.privateKeyPem,
+        ...(releasedClient === undefined ? {} : { pfx: encodePkcs12({ ...releasedClient, password: "" }) }),
+      },
+      authorities: authorities.trusted.map((authority) => ({
+        thumbprint: authority.thumbprintSha1,
+        certificatePem: authority.certificatePem,
+      })),
+      serverNotAfter: server.notAfter,
+    },
   };
 }
 

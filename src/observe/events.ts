@@ -3,7 +3,7 @@
  * Add a block per role; keep it in alphabetical order.
  * @module
  */
-export type LogEvent = AccountProviderEvent | HostEvent | ServiceEvent;
+export type LogEvent = AccountProviderEvent | HostEvent | KubernetesEvent | ServiceEvent;
 
 /** Life of any service. */
 type ServiceEvent =
@@ -35,3 +35,18 @@ type HostEvent =
   | "host.left-alone"
   | "host.root-removed"
   | "host.root-trusted";
+
+/** Reading Kubernetes objects, from a cluster or from a folder of manifests. */
+type KubernetesEvent =
+  | "kubernetes.credential-stale"
+  | "kubernetes.listener-failed"
+  | "kubernetes.object-accepted"
+  | "kubernetes.object-refused"
+  | "kubernetes.relist"
+  | "kubernetes.stale"
+  | "kubernetes.synced"
+  | "kubernetes.tls-unverified"
+  | "kubernetes.watch-restarted"
+  | "manifests.fault"
+  | "manifests.fault-cleared"
+  | "manifests.notifications-unavailable";

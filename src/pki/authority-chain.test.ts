@@ -1,7 +1,7 @@
 /** @module */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { createAuthorityChain, decideAuthorities } from "./authority-chain.ts";
 import type { AuthorityChain, AuthorityState } from "./authority-chain.ts";

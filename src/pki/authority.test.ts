@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { inspect } from "node:util";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { systemClock } from "../clock.ts";
 import { Secret } from "../secret.ts";
@@ -274,9 +274,10 @@ test("addresses of both families become their octets", () => {
 test("a key in the older PKCS#1 and SEC 1 forms loads like one in PKCS#8", async () => {
   for (const keyType of ["ec-p256", "rsa-2048"] as const) {
     const first = await createAuthority({ ...constrained, keyType, exportable: true, clock: systemClock });
-    const older = createPrivateKey((await first.exportPrivateKeyPem()).reveal())
-      .export({ type: keyType === "ec-p256" ? "sec1" : "pkcs1", format: "pem" })
-      .toString();
+    const older = createPrivateKey((await first.exportPrivateKeyPem()).reveal()).export({
+      type: keyType === "ec-p256" ? "sec1" : "pkcs1",
+      format: "pem",
+    });
 
     assert.equal(
       loadAuthority(first.certificatePem, new Secret(older), systemClock).notAfter,

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash, createPublicKey, generateKeyPairSync, X509Certificate } from "node:crypto";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { systemClock } from "../clock.ts";
 import { SallyportError } from "../errors.ts";
 import { Secret } from "../secret.ts";

@@ -1,7 +1,7 @@
 /** @module */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { createRotation, renewalTime, retryDelay } from "./rotation.ts";
 import type { Rotation, Validity } from "./rotation.ts";
