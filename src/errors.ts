@@ -47,6 +47,61 @@ export const errorTable = {
       "Put ca/ca.crt, server/tls.crt, server/tls.key, client/tls.crt and client/tls.key there, or leave --tls-dir out.",
     exitCode: 1,
   },
+  // Authenticator
+  E_AUTHENTICATOR_STATE: {
+    message: "The state directory {directory} of the authenticator cannot be used: {detail}",
+    remedy:
+      "`sallyport authenticator init` makes cert.pem and key.pem where there are none; put a pair of your own there, or remove both.",
+    exitCode: 1,
+  },
+  // RAM tokens and credentials
+  E_RAM_CLUSTER_ID: {
+    message: "The cluster id cannot be used: {problem}.",
+    remedy: "Give the cluster's id with -i or --cluster-id: an ACK cluster's is c and 32 hexadecimal digits.",
+    exitCode: 2,
+  },
+  E_RAM_NO_CREDENTIALS: {
+    message: "There are no credentials of Alibaba Cloud. Tried in this order:{tried}",
+    remedy: "Set one of them up, for example with `aliyun configure`.",
+    exitCode: 1,
+  },
+  E_RAM_CREDENTIALS: {
+    message: "The credentials of {source} cannot be used: {problem}",
+    remedy: "{advice} `sallyport token --help` says where credentials are looked for.",
+    exitCode: 1,
+  },
+  E_RAM_CLOCK: {
+    message: "This machine's clock is {minutes} minutes {direction} the clock of {authority}.",
+    remedy: "Set the clock (NTP): Alibaba Cloud accepts signatures of the last 15 minutes only.",
+    exitCode: 1,
+  },
+  E_RAM_TOKEN_REFUSED: {
+    message: "The token is not accepted: {detail}",
+    remedy: "Make a new token with `sallyport token` for this cluster and with valid credentials.",
+    exitCode: 1,
+  },
+  E_RAM_STS: {
+    message: "STS cannot say whose token it is: {detail}",
+    remedy: "Check the region, the endpoint and the network, then try again.",
+    exitCode: 1,
+  },
+  E_MAPPING_NOT_ADDED: {
+    message: "The mapping was not added: {detail}",
+    remedy: "{advice} Nothing was changed.",
+    exitCode: 1,
+  },
+  // Kubernetes
+  E_CLUSTER_CONFIG: {
+    message: "The cluster configuration ({where}) cannot be used: {detail}.",
+    remedy: "Correct it, or name another one with --kubeconfig (KUBECONFIG).",
+    exitCode: 2,
+  },
+  E_CLUSTER_CREDENTIALS: {
+    message: "There are no credentials for the cluster ({where}): {detail}.",
+    remedy:
+      "Make the file readable, or run by hand the command that the kubeconfig names to see what it says.",
+    exitCode: 1,
+  },
   // Certificates and keys
   E_PEM_INVALID: {
     message: "PEM text cannot be read: {detail}.",

@@ -18,6 +18,14 @@ interface CommandEntry {
 }
 
 const commands: Readonly<Record<string, CommandEntry>> = {
+  authenticator: {
+    summary: "review RAM tokens for kube-apiserver (server, init, verify, add, version)",
+    load: () => import("./commands/authenticator.ts"),
+  },
+  token: {
+    summary: "print a token of Alibaba Cloud RAM for kubectl",
+    load: () => import("./commands/token.ts"),
+  },
   "account-provider": {
     summary: "answer the CCG plugin on a Windows host (run, cleanup, probe)",
     load: () => import("./commands/account-provider.ts"),

@@ -35,11 +35,11 @@ export interface ProviderUnderTest {
   /** What was logged so far, a JSON line an event. */
   readonly log: string[];
   /** Writes `secret.yaml` as an editor does: beside it, then renamed. */
-  writeSecret(values: Readonly<Record<string, string>>): void;
+  readonly writeSecret: (values: Readonly<Record<string, string>>) => void;
   /** `GET /provider` for `web-creds` with Sallyport's client identity, unless the options say otherwise. */
-  ask(options?: RequestOptions): Promise<Answer>;
+  readonly ask: (options?: RequestOptions) => Promise<Answer>;
   /** A request of the operations address. */
-  operations(path: string): Promise<Answer>;
+  readonly operations: (path: string) => Promise<Answer>;
 }
 
 export interface ProviderChanges {
@@ -83,6 +83,7 @@ export async function startProvider(
     operationsAddress: { host: "127.0.0.1", port: 0 },
     leafLifetimeMs: 3_600_000,
     drainMs: 1_000,
+    watchSilenceMs: 75_000,
     logLevel: "debug",
     ...changes.settings,
   };

@@ -23,14 +23,14 @@ export function askedAccount(header: string | readonly string[] | undefined): As
 }
 
 /**
- * The body of a 200 answer: UTF-8 of `{"username":…,"password":…,"domainName":…}` in this order, without spaces or a
+ * The body of a 200 answer, to be sent as UTF-8: `{"username":…,"password":…,"domainName":…}` in this order, without spaces or a
  * final newline, escaped as Go's encoding/json does it, so that what parsed the old provider's answers parses these.
  */
-export function credentialsBody(account: ImpersonationAccount): Buffer {
+export function credentialsBody(account: ImpersonationAccount): string {
   const username = goJsonString(account.username);
   const password = goJsonString(account.password.reveal());
   const domainName = goJsonString(account.domainName);
-  return Buffer.from(`{"username":${username},"password":${password},"domainName":${domainName}}`, "utf8");
+  return `{"username":${username},"password":${password},"domainName":${domainName}}`;
 }
 
 /** Go's encoding/json also escapes `<`, `>`, `&`, U+2028 and U+2029, and replaces lone surrogates by U+FFFD. */

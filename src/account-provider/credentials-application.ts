@@ -67,7 +67,7 @@ export function createCredentialsApplication(options: CredentialsApplicationOpti
     status: number,
     outcome: CredentialRequestOutcome,
     fields: Readonly<Record<string, string>> = {},
-    body?: Buffer,
+    body?: string,
   ): FastifyReply {
     const milliseconds = reply.elapsedTime;
     metrics.requestEnded(outcome, milliseconds / 1000);

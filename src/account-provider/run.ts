@@ -55,3 +55,37 @@ export async function runAccountProvider(
     shutdown.dispose();
   }
 }
+
+async function openSource(
+  settings: AccountProviderSettings,
+  registry: Registry,
+  log: Log,
+): Promise<ResourceSource> {
+  const deps = { clock: systemClock, log, metrics: createKubernetesMetrics(registry) };
+  if (settings.source.kind === "manifests") return createManifestFolderSource(settings.source.folder, deps);
+  // Not loaded where a folder is read.
+  const [{ loadClusterConfig }, { createClusterClient }, { createClusterSource }] = await Promise.all([
+    import("../kubernetes/cluster-config.ts"),
+    import("../kubernetes/cluster-client.ts"),
+    import("../kubernetes/cluster-source.ts"),
+  ]);
+  const config = await loadClusterConfig({ kubeconfig: settings.source.kubeconfig, clock: systemClock });
+  return createClusterSource(createClusterClient(config, log), deps, { silenceMs: settings.watchSilenceMs });
+}
+
+async function openCertificates(
+  settings: AccountProviderSettings,
+  log: Log,
+): Promise<ProviderCertificates | undefined> {
+  const { legacyPlugin, leafLifetimeMs, mutualTls, namespace, tlsDirectory } = settings;
+  if (!mutualTls) return undefined;
+  return tlsDirectory === undefined
+    ? await createSelfManagedCertificates({
+        namespace,
+        leafLifetimeMs,
+        legacyPlugin,
+        clock: systemClock,
+        log,
+      })
+    : await openMountedCertificates({ folder: tlsDirectory, legacyPlugin, clock: systemClock, log });
+}

@@ -41,6 +41,8 @@ export interface AccountProviderSettings {
   readonly operationsAddress: ListenAddress;
   readonly leafLifetimeMs: number;
   readonly drainMs: number;
+  /** How long the API server may say nothing before the watch is taken for dead, milliseconds. */
+  readonly watchSilenceMs: number;
   readonly logLevel: LogLevel;
 }
 
@@ -61,6 +63,7 @@ export interface RawSettings {
   readonly operationsAddress: ListenAddress | undefined;
   readonly leafLifetimeMs: number | undefined;
   readonly drainMs: number | undefined;
+  readonly watchSilenceMs?: number | undefined;
   readonly logLevel: string;
 }
 
@@ -142,6 +145,7 @@ export function checkSettings(raw: RawSettings, faults: ConfigFault[]): AccountP
     operationsAddress: raw.operationsAddress ?? { host: "127.0.0.1", port: 0 },
     leafLifetimeMs,
     drainMs: raw.drainMs ?? 10_000,
+    watchSilenceMs: raw.watchSilenceMs ?? 75_000,
     logLevel: logLevel ?? "info",
   };
 }

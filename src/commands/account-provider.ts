@@ -14,6 +14,7 @@ import {
   createProgram,
   durationMs,
   environmentSwitch,
+  existingFolder,
   hostAndPort,
   runProgram,
   throwIfFaulty,
@@ -61,6 +62,11 @@ export function run(args: readonly string[]): Promise<number> {
     .option("--operations-address <address:port>", "address of /healthz, /readyz and /metrics", "127.0.0.1:0")
     .option("--leaf-lifetime <duration>", "life of the certificates, at most 24h", "24h")
     .option("--drain <duration>", "how long running requests may take to end on SIGTERM", "10s")
+    .option(
+      "--watch-silence <duration>",
+      "how long the API server may be silent before the watch is renewed",
+      "75s",
+    )
     .addOption(
       new Option("--log-level <level>", "how much to log")
         .choices([...logLevels])
@@ -131,6 +137,7 @@ interface RunFlags {
   readonly operationsAddress: string;
   readonly leafLifetime: string;
   readonly drain: string;
+  readonly watchSilence: string;
   readonly logLevel: string;
   readonly debug: boolean;
   readonly debugLevel: string;
@@ -144,6 +151,8 @@ async function serve(flags: RunFlags): Promise<number> {
   const operationsAddress = hostAndPort("--operations-address", flags.operationsAddress, faults);
   const leafLifetimeMs = durationMs("--leaf-lifetime", flags.leafLifetime, faults);
   const drainMs = durationMs("--drain", flags.drain, faults);
+  const watchSilenceMs = durationMs("--watch-silence", flags.watchSilence, faults);
+  if (flags.manifests !== undefined) await existingFolder("--manifests", flags.manifests, faults);
   const settings = checkSettings(
     {
       namespace: flags.namespace,
@@ -161,6 +170,7 @@ async function serve(flags: RunFlags): Promise<number> {
       operationsAddress,
       leafLifetimeMs,
       drainMs,
+      watchSilenceMs,
       logLevel: flags.debug || Number(flags.debugLevel) > 0 ? "debug" : flags.logLevel,
     },
     faults,

@@ -3,6 +3,8 @@
  * for each, usage faults that end with exit code 2, and help.
  * @module
  */
+import { stat } from "node:fs/promises";
+import { isIPv4, isIPv6 } from "node:net";
 import { Command, CommanderError } from "commander";
 import { configError, type ConfigFault } from "../errors.ts";
 
@@ -53,20 +55,32 @@ export function durationMs(setting: string, text: string, faults: ConfigFault[])
   return Math.round(Number(match[1]) * unit);
 }
 
-/** `host:port` with a literal address, IPv6 in brackets. */
+/** A DNS name; one whose last label is a number would be a misspelt IPv4 address. */
+const hostNameForm =
+  /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*(?!\d+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
+
+/** `host:port` with a literal address or a name, IPv6 in brackets. */
 export function hostAndPort(
   setting: string,
   text: string,
   faults: ConfigFault[],
 ): { readonly host: string; readonly port: number } | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text);
+  const [, bracketed = "", plain = ""] = match ?? [];
   const port = Number(match?.[3]);
-  const host = match?.[1] ?? match?.[2];
-  if (host === undefined || port > 65_535) {
+  const possible = bracketed === "" ? isIPv4(plain) || hostNameForm.test(plain) : isIPv6(bracketed);
+  if (match === null || !possible || port > 65_535) {
     faults.push({ setting, problem: `"${text}" is not ADDRESS:PORT, such as 127.0.0.1:9402 or [::1]:0` });
     return undefined;
   }
-  return { host, port };
+  return { host: bracketed === "" ? plain : bracketed, port };
+}
+
+/** A folder has to be there when a command starts; afterwards it may come and go. */
+export async function existingFolder(setting: string, path: string, faults: ConfigFault[]): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) faults.push({ setting, problem: `"${path}" is not there` });
+  else if (!found.isDirectory()) faults.push({ setting, problem: `"${path}" is no folder` });
 }
 
 /** @throws {SallyportError} `E_CONFIG_INVALID` when there is any fault. */

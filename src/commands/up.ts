@@ -12,10 +12,11 @@ import { createManifestFolderSource } from "../kubernetes/manifest-folder-source
 import { createLog, type LogLevel, logLevels } from "../observe/log.ts";
 import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
 import { accountProviderRole } from "../up/account-provider-role.ts";
+import { authenticatorRole } from "../up/authenticator-role.ts";
 import type { Role, RunningRole } from "../up/role.ts";
-import { createProgram, runProgram, throwIfFaulty } from "./command-line.ts";
+import { createProgram, existingFolder, runProgram, throwIfFaulty } from "./command-line.ts";
 
-const roles: readonly Role[] = [accountProviderRole];
+const roles: readonly Role[] = [accountProviderRole, authenticatorRole];
 
 interface UpFlags {
   readonly manifests: string;
@@ -47,6 +48,7 @@ async function up(flags: UpFlags): Promise<number> {
       problem: `"${flags.logLevel}" is none of ${logLevels.join(", ")}`,
     });
   }
+  await existingFolder("--manifests", flags.manifests, faults);
   throwIfFaulty(faults);
   const state = resolve(flags.state);
   await mkdir(state, { recursive: true, mode: 0o700 });

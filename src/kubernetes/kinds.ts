@@ -23,14 +23,6 @@ export const secretKind: ResourceKind = {
   namespaced: true,
 };
 
-export const configMapKind: ResourceKind = {
-  group: "",
-  version: "v1",
-  plural: "configmaps",
-  kind: "ConfigMap",
-  namespaced: true,
-};
-
 /** The credential spec of windows-gmsa: cluster-scoped, its body stands in `credspec`. */
 export const gmsaCredentialSpecKind: ResourceKind = {
   group: "windows.k8s.io",
@@ -49,3 +41,20 @@ export function apiVersionOf(kind: ResourceKind): string {
 export function resourceNameOf(kind: ResourceKind): string {
   return kind.group === "" ? kind.plural : `${kind.plural}.${kind.group}`;
 }
+
+export const configMapKind: ResourceKind = {
+  group: "",
+  version: "v1",
+  plural: "configmaps",
+  kind: "ConfigMap",
+  namespaced: true,
+};
+
+/** Mappings of RAM identities to cluster users. */
+export const ramIdentityMappingKind: ResourceKind = {
+  group: "ramauthenticator.k8s.alibabacloud",
+  version: "v1alpha1",
+  plural: "ramidentitymappings",
+  kind: "RAMIdentityMapping",
+  namespaced: false,
+};

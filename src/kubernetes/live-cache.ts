@@ -27,13 +27,21 @@ export interface SourceDeps {
 }
 
 interface Entry<T> {
-  /** The object as the source has it now. */
-  readonly current: KubernetesObject;
-  /** What readers get: parsed from `current`, or from the last version that parsed. */
+  /** Tells the object as the source has it now from another version of it. */
+  readonly version: ObjectVersion;
+  readonly subject: string;
+  /** What readers get: parsed from the current version, or from the last version that parsed. */
   readonly served: { readonly value: T } | undefined;
-  /** Why `current` is not what is served. */
+  /** Why the current version is not what is served. */
   readonly problem: string | undefined;
 }
+
+/**
+ * An API server's uid and resourceVersion, only to be compared for equality
+ * (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions): of a Secret that was parsed nothing
+ * else need stay in memory. A manifest has none and is compared as a whole; its source keeps it anyway.
+ */
+type ObjectVersion = string | KubernetesObject;
 
 interface Waiter {
   resolve(): void;
@@ -97,8 +105,8 @@ export class LiveCache<T> implements ResourceCache<T> {
   }
 
   faults(): readonly ResourceFault[] {
-    const refused = [...this.#entries.values()].flatMap(({ current, problem }) =>
-      problem === undefined ? [] : [{ subject: subjectOf(current), problem }],
+    const refused = [...this.#entries.values()].flatMap(({ subject, problem }) =>
+      problem === undefined ? [] : [{ subject, problem }],
     );
     return [...this.#sourceFaults, ...refused];
   }
@@ -173,22 +181,24 @@ export class LiveCache<T> implements ResourceCache<T> {
     if (this.#closed !== undefined || !this.selects(object)) return;
     const key = this.#keyOf(object);
     const before = this.#entries.get(key);
-    if (before !== undefined && isSame(before.current, object)) return;
+    const version = versionOf(object);
+    if (before !== undefined && isSame(before.version, version)) return;
+    const subject = subjectOf(object);
     const parsed = parseWith(this.#selector, object);
     const after: Entry<T> = parsed.ok
-      ? { current: object, served: { value: parsed.value }, problem: undefined }
-      : { current: object, served: before?.served, problem: parsed.problem };
+      ? { version, subject, served: { value: parsed.value }, problem: undefined }
+      : { version, subject, served: before?.served, problem: parsed.problem };
     this.#entries.set(key, after);
     if (!parsed.ok) {
       this.#log.warn("kubernetes.object-refused", {
-        object: subjectOf(object),
+        object: subject,
         problem: parsed.problem,
         lastGoodServed: before?.served !== undefined,
       });
       return;
     }
     if (before?.problem !== undefined) {
-      this.#log.info("kubernetes.object-accepted", { object: subjectOf(object) });
+      this.#log.info("kubernetes.object-accepted", { object: subject });
     }
     this.#sorted = undefined;
     const previous = before?.served?.value;
@@ -289,16 +299,13 @@ export function subjectOf(object: KubernetesObject): string {
   return `${object.kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`;
 }
 
-/**
- * Whether two versions of an object are the same. An API server's resourceVersion is only to be compared for equality
- * (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions); a manifest has none.
- */
-function isSame(a: KubernetesObject, b: KubernetesObject): boolean {
-  if (a === b) return true;
-  const [before, after] = [a.metadata.resourceVersion, b.metadata.resourceVersion];
-  if (before !== undefined && after !== undefined)
-    return before === after && a.metadata.uid === b.metadata.uid;
-  return isDeepStrictEqual(a, b);
+function versionOf(object: KubernetesObject): ObjectVersion {
+  const { uid, resourceVersion } = object.metadata;
+  return resourceVersion === undefined ? object : `${uid ?? ""} ${resourceVersion}`;
+}
+
+function isSame(before: ObjectVersion, after: ObjectVersion): boolean {
+  return before === after || isDeepStrictEqual(before, after);
 }
 
 function abortReason(signal: AbortSignal | undefined): Error {

@@ -8,8 +8,8 @@
  */
 import { createHash } from "node:crypto";
 import { constants, watch, type FSWatcher } from "node:fs";
-import { lstat, open, readdir, realpath } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { lstat, open, readdir, realpath, stat, type FileHandle } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { CancelTimer } from "../clock.ts";
 import { reasonOf } from "../errors.ts";
 import { apiVersionOf, type ResourceKind } from "./kinds.ts";
@@ -27,7 +27,10 @@ import type {
 export interface ManifestFolderOptions {
   /** Largest file that is read, in bytes. */
   readonly maxFileBytes?: number;
-  /** Quiet time after a change before the folder is read, milliseconds: an editor writes in several steps. */
+  /**
+   * Quiet time after a change before the folder is read, milliseconds: an editor writes in several steps. A folder that
+   * never rests is read after ten times as long.
+   */
   readonly settleMs?: number;
   /** How often the folder is read whether or not a change was noticed, milliseconds. */
   readonly rescanMs?: number;
@@ -67,6 +70,8 @@ class ManifestFolderSource implements ResourceSource {
   #watchers: readonly FSWatcher[] = [];
   #watched = "";
   #cancelSettle: CancelTimer | undefined;
+  /** When the first change was noticed that is not read yet. */
+  #noticedAt: number | undefined;
   #cancelRescan: CancelTimer = () => undefined;
   #scanning: Promise<void> | undefined;
   #scanAgain = false;
@@ -105,6 +110,12 @@ class ManifestFolderSource implements ResourceSource {
           metadata.namespace === selector.namespace),
     );
     if (object === undefined) {
+      // It may stand in a file that cannot be read: then nobody knows.
+      for (const [file, { problem }] of this.#files) {
+        if (problem !== undefined) {
+          return { found: false, reason: "unavailable", detail: `${file}: ${problem}` };
+        }
+      }
       const detail = `${this.#folder} holds no ${selector.kind.kind} ${selector.name}.`;
       return { found: false, reason: "absent", detail };
     }
@@ -176,7 +187,7 @@ class ManifestFolderSource implements ResourceSource {
     for (const [cache, kind] of this.#caches) this.#fill(cache, kind);
   }
 
-  /** `undefined`: the file went away while the folder was read. */
+  /** `undefined`: the file is not there any more. */
   async #readFile(name: string, before: KnownFile | undefined): Promise<KnownFile | undefined> {
     const path = join(this.#folder, name);
     const broken = (problem: string): KnownFile => ({ digest: "", objects: before?.objects ?? [], problem });
@@ -192,14 +203,22 @@ class ManifestFolderSource implements ResourceSource {
             `it has ${found.size} bytes, more than the ${this.#options.maxFileBytes} that are read`,
           );
         }
-        text = await file.readFile("utf8");
+        // The size may be a lie (a file that grows, /proc): never more is read than is allowed.
+        text = await readAtMost(file, this.#options.maxFileBytes);
       } finally {
         await file.close();
       }
     } catch (error) {
       const code = error instanceof Error && "code" in error ? error.code : undefined;
-      return code === "ENOENT" ? undefined : broken(`it cannot be read: ${reasonOf(error)}`);
+      if (code !== "ENOENT") return broken(`it cannot be read: ${reasonOf(error)}`);
+      const dangling = await lstat(path).then(
+        () => true,
+        () => false,
+      );
+      return dangling ? broken("it is a link that leads nowhere") : undefined;
     }
+    // What a file looks like between an editor's truncating it and writing it: a deletion deletes the file.
+    if (text.trim() === "" && before !== undefined && before.objects.length > 0) return broken("it is empty");
     const digest = createHash("sha256").update(text).digest("base64");
     if (before?.digest === digest) return before;
     const manifest = readManifest(text);
@@ -255,11 +274,12 @@ class ManifestFolderSource implements ResourceSource {
   /** Watches the folder, and the folders that its links lead to: the swap of a mounted volume happens there. */
   async #watchFolder(): Promise<void> {
     const folders = await this.#foldersToWatch();
-    const wanted = folders.join("\n");
+    if (this.#closed) return;
+    const wanted = [...folders].flat().join("\n");
     if (wanted === this.#watched && this.#watchers.length > 0) return;
     for (const watcher of this.#watchers) watcher.close();
     this.#watched = wanted;
-    this.#watchers = folders.flatMap((folder) => {
+    this.#watchers = [...folders.keys()].flatMap((folder) => {
       try {
         const watcher = watch(folder, { persistent: false }, () => this.#noticed());
         watcher.on("error", () => {
@@ -281,11 +301,17 @@ class ManifestFolderSource implements ResourceSource {
     });
   }
 
-  async #foldersToWatch(): Promise<readonly string[]> {
-    const folders = new Set<string>();
+  async #foldersToWatch(): Promise<ReadonlyMap<string, string>> {
+    // With inode and birth: a folder that was removed and made again is another one.
+    const folders = new Map<string, string>();
     const add = async (path: string): Promise<void> => {
-      const real = await realpath(path).catch(() => undefined);
-      if (real !== undefined) folders.add(real);
+      try {
+        const real = await realpath(path);
+        const { dev, ino, birthtimeMs } = await stat(real);
+        folders.set(real, `${dev}:${ino}:${birthtimeMs}`);
+      } catch {
+        // Gone meanwhile: the next reading sees it.
+      }
     };
     await add(this.#folder);
     // The folder may itself be a link that is swapped.
@@ -297,16 +323,38 @@ class ManifestFolderSource implements ResourceSource {
     for (const name of await readdir(this.#folder).catch(() => [])) {
       if (!manifestName.test(name)) continue;
       const real = await realpath(join(this.#folder, name)).catch(() => undefined);
-      if (real !== undefined && basename(real) !== "") folders.add(dirname(real));
+      if (real !== undefined && !folders.has(dirname(real))) await add(dirname(real));
     }
-    return [...folders];
+    return folders;
   }
 
   #noticed(): void {
-    // Not begun anew by further changes: a folder that never rests is read all the same.
-    this.#cancelSettle ??= this.#deps.clock.after(this.#options.settleMs, () => {
+    if (this.#closed) return;
+    const { settleMs } = this.#options;
+    const now = this.#deps.clock.now();
+    this.#noticedAt ??= now;
+    this.#cancelSettle?.();
+    const wait = Math.min(settleMs, Math.max(this.#noticedAt + 10 * settleMs - now, 0));
+    this.#cancelSettle = this.#deps.clock.after(wait, () => {
       this.#cancelSettle = undefined;
+      this.#noticedAt = undefined;
       void this.#scan();
     });
+  }
+}
+
+async function readAtMost(file: FileHandle, limit: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of file.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > limit) throw new Error(`it has more than the ${limit} bytes that are read`);
+    chunks.push(chunk);
+  }
+  try {
+    // A byte that is no UTF-8 would otherwise become another character, and a password another password.
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
+  } catch {
+    throw new Error("it is no UTF-8 text");
   }
 }

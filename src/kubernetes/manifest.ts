@@ -3,8 +3,7 @@
  * server would store them. A pure function; a file is taken whole or not at all.
  * @module
  */
-import { LineCounter, parseAllDocuments } from "yaml";
-import { reasonOf } from "../errors.ts";
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type ParsedNode } from "yaml";
 import { deepFreeze } from "./deep-freeze.ts";
 import type { KubernetesObject, ObjectMetadata } from "./resource-source.ts";
 
@@ -15,6 +14,9 @@ export type ReadManifest =
 
 /** How often aliases may repeat what they stand for: a few kilobytes must not become gigabytes. */
 const maxAliasCount = 100;
+
+/** Documents of one file; each costs the YAML library some memory. */
+const maxDocuments = 1_000;
 
 /** Nesting that no Kubernetes object has; deeper input is hostile. */
 const maxDepth = 64;
@@ -46,18 +48,21 @@ export function readManifest(text: string): ReadManifest {
     return { ok: true, objects: deepFreeze(objects) };
   } catch (error) {
     if (error instanceof Unreadable) return { ok: false, problem: error.message };
-    // The YAML library's own faults (such as too many aliases) quote no values.
-    return { ok: false, problem: `it is no YAML that can be read (${reasonOf(error).split("\n")[0]})` };
+    // The YAML library's sentences may quote the text, an unquoted password that begins with `*` among it.
+    return { ok: false, problem: "it is no YAML that can be read" };
   }
 }
 
 function documentsOf(text: string): readonly unknown[] {
+  refuseHostileText(text);
   const lineCounter = new LineCounter();
   const documents = parseAllDocuments(text.replace(/^\uFEFF/, ""), {
     lineCounter,
-    uniqueKeys: true,
+    // Looked for below: the library compares every key with every other, which blocks for minutes on a hostile file.
+    uniqueKeys: false,
     strict: true,
-    merge: false,
+    // kubectl knows the merge key.
+    merge: true,
     prettyErrors: false,
     logLevel: "silent",
     version: "1.2",
@@ -65,14 +70,79 @@ function documentsOf(text: string): readonly unknown[] {
   });
   if (!Array.isArray(documents)) return [];
   return documents.map((document) => {
-    const [error] = document.errors;
-    if (error !== undefined) {
-      const line = lineCounter.linePos(error.pos[0]).line;
-      const what = error.code === "DUPLICATE_KEY" ? "a key occurs twice" : `it is no YAML (${error.code})`;
-      throw new Unreadable(`line ${line}: ${what}`);
+    // A warning is a tag that the library does not know and reads as something else: an empty password, for instance.
+    const error = document.errors[0] ?? document.warnings[0];
+    const lineOf = (offset: number): string => `line ${lineCounter.linePos(offset).line}`;
+    if (error !== undefined) throw new Unreadable(`${lineOf(error.pos[0])}: it is no YAML (${error.code})`);
+    if (document.contents !== null) checkTree(document.contents, lineOf);
+    let value: unknown;
+    try {
+      value = document.toJS({ maxAliasCount });
+    } catch (thrown) {
+      if (!(thrown instanceof ReferenceError)) throw thrown;
+      throw new Unreadable("an alias leads nowhere, or aliases multiply too much");
     }
-    return document.toJS({ maxAliasCount }) as unknown;
+    refuseCircles(value, new Set(), new Set());
+    return value;
   });
+}
+
+/** What the YAML library would take seconds to find out, a look at the text sees at once. */
+function refuseHostileText(text: string): void {
+  let open = 0;
+  for (const [bracket] of text.matchAll(/[[{\]}]/g)) {
+    open = bracket === "[" || bracket === "{" ? open + 1 : 0;
+    if (open > maxDepth) throw new Unreadable("it is nested too deeply");
+  }
+  if (/(?:[-?:][ \t]+){65}/.test(text)) throw new Unreadable("it is nested too deeply");
+  if ((text.match(/^---/gm)?.length ?? 0) > maxDocuments) {
+    throw new Unreadable(`it has more than ${maxDocuments} documents`);
+  }
+}
+
+interface PlacedNode {
+  readonly node: ParsedNode;
+  readonly depth: number;
+}
+
+/** Refuses keys that occur twice or are no plain text, and deep nesting; in linear time and without recursion. */
+function checkTree(root: ParsedNode, lineOf: (offset: number) => string): void {
+  const pending: PlacedNode[] = [{ node: root, depth: 0 }];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const { node, depth } = next;
+    if (depth > maxDepth) throw new Unreadable("it is nested too deeply");
+    if (isSeq(node)) {
+      for (const item of node.items) pending.push({ node: item, depth: depth + 1 });
+    } else if (isMap(node)) {
+      const keys = new Set<string>();
+      for (const pair of node.items) {
+        const key = pair.key;
+        if (!isScalar(key) || isAlias(key)) {
+          throw new Unreadable(`${lineOf(node.range[0])}: a key is no plain text`);
+        }
+        // The merge key, which the library reads as a symbol, may occur more than once.
+        const name = typeof key.value === "symbol" ? undefined : String(key.value);
+        if (name !== undefined) {
+          if (keys.has(name)) throw new Unreadable(`${lineOf(key.range[0])}: a key occurs twice`);
+          keys.add(name);
+        }
+        if (pair.value !== null) pending.push({ node: pair.value, depth: depth + 1 });
+      }
+    }
+  }
+}
+
+/** An alias may stand inside what it refers to: a walk over that never ends. Nor has JSON sets and dates. */
+function refuseCircles(value: unknown, open: Set<object>, done: Set<object>): void {
+  if (typeof value !== "object" || value === null || done.has(value)) return;
+  if (open.has(value)) throw new Unreadable("an alias stands inside what it refers to");
+  if (!Array.isArray(value) && Object.getPrototypeOf(value) !== Object.prototype) {
+    throw new Unreadable("it uses a YAML type that JSON does not have");
+  }
+  open.add(value);
+  for (const child of Object.values(value)) refuseCircles(child, open, done);
+  open.delete(value);
+  done.add(value);
 }
 
 function objectsOf(value: unknown): readonly KubernetesObject[] {
@@ -80,8 +150,12 @@ function objectsOf(value: unknown): readonly KubernetesObject[] {
   if (value === null || value === undefined) return [];
   if (!isRecord(value)) throw new Unreadable("a document is no Kubernetes object (it has no fields)");
   const { kind, items } = value;
-  if (typeof kind === "string" && kind.endsWith("List") && Array.isArray(items))
-    return items.flatMap(objectsOf);
+  if (typeof kind === "string" && kind.endsWith("List") && Array.isArray(items)) {
+    // `kubectl` writes List and repeats the type in every item; an API server's SecretList leaves it out.
+    const type =
+      kind === "List" ? {} : { apiVersion: value["apiVersion"], kind: kind.slice(0, -"List".length) };
+    return items.flatMap((item: unknown) => objectsOf(isRecord(item) ? { ...type, ...item } : item));
+  }
   return [objectOf(value)];
 }
 

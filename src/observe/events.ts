@@ -3,7 +3,7 @@
  * Add a block per role; keep it in alphabetical order.
  * @module
  */
-export type LogEvent = AccountProviderEvent | HostEvent | KubernetesEvent | ServiceEvent;
+export type LogEvent = AccountProviderEvent | AuthenticatorEvent | HostEvent | KubernetesEvent | ServiceEvent;
 
 /** Life of any service. */
 type ServiceEvent =
@@ -16,6 +16,18 @@ type ServiceEvent =
   | "service.request-failed"
   | "service.stopped"
   | "service.tls-replaced";
+
+/** The authenticator: its decisions (audit), its mappings and its conversation with STS. */
+type AuthenticatorEvent =
+  | "authenticator.certificate-kept"
+  | "authenticator.certificate-rotated"
+  | "authenticator.mapping-conflict"
+  | "authenticator.mapping-refused"
+  | "authenticator.mappings-kept"
+  | "authenticator.mappings-loaded"
+  | "authenticator.review"
+  | "authenticator.status-failed"
+  | "authenticator.sts-trouble";
 
 type AccountProviderEvent =
   | "account-provider.mtls-disabled"

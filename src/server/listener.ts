@@ -4,7 +4,12 @@
  * @module
  */
 import { constants as cryptoConstants } from "node:crypto";
-import { createServer as createHttpServer, type RequestListener, type Server } from "node:http";
+import {
+  createServer as createHttpServer,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
@@ -28,6 +33,8 @@ export interface TlsMaterial {
    * tell a refusal from a crash.
    */
   readonly clientAuthoritiesPem?: string;
+  /** Oldest version of TLS that is spoken; TLS 1.2 when left out. */
+  readonly minVersion?: "TLSv1.2" | "TLSv1.3";
 }
 
 export interface ListenAddress {
@@ -111,10 +118,17 @@ async function bindAll(options: ListenerOptions, limits: ListenerLimits): Promis
   const servers: (Server | HttpsServer)[] = [];
   let port = 0;
   let draining = false;
+  const running = new Set<ServerResponse>();
   const handler: RequestListener = (request, response) => {
     if (draining) response.setHeader("connection", "close");
+    running.add(response);
     tracker.busy(request.socket);
-    response.once("close", () => tracker.idle(request.socket));
+    response.once("close", () => {
+      running.delete(response);
+      tracker.idle(request.socket);
+      // Its head may have been sent before the drain began, promising to keep the connection.
+      if (draining) request.socket.destroySoon();
+    });
     options.handler(request, response);
   };
   try {
@@ -156,8 +170,13 @@ async function bindAll(options: ListenerOptions, limits: ListenerLimits): Promis
     },
     async close(drainMs) {
       draining = true;
+      for (const response of running) if (!response.headersSent) response.setHeader("connection", "close");
       const closed = Promise.all(
-        servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
+        servers.map((server) => {
+          // Node would also cut connections whose first request is on the way; which ones go is decided below.
+          server.closeIdleConnections = () => undefined;
+          return new Promise<void>((resolve) => server.close(() => resolve()));
+        }),
       );
       tracker.closeIdle();
       // A connection that was accepted but has not asked yet gets a moment: its request is on the way.
@@ -211,7 +230,7 @@ function secureContextOptions(material: TlsMaterial): SecureContextOptions {
     cert: material.identities.map((identity) => identity.chainPem),
     key: material.identities.map((identity) => identity.privateKeyPem.reveal()),
     ...(material.clientAuthoritiesPem === undefined ? {} : { ca: material.clientAuthoritiesPem }),
-    minVersion: "TLSv1.2",
+    minVersion: material.minVersion ?? "TLSv1.2",
     // No resumption: a resumed session would carry a client certificate's acceptance past its end.
     secureOptions: cryptoConstants.SSL_OP_NO_TICKET | cryptoConstants.SSL_OP_NO_RENEGOTIATION,
   };

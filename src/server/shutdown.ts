@@ -14,13 +14,17 @@ export function watchShutdownSignals(): ShutdownSignals {
   const controller = new AbortController();
   const onSignal = (name: NodeJS.Signals): void => {
     if (controller.signal.aborted) process.exit(name === "SIGINT" ? 130 : 143);
+    clearInterval(alive);
     controller.abort();
   };
+  // A service lives until it is told to stop, also while all that it waits for is a timer.
+  const alive = setInterval(() => undefined, 2 ** 30);
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
   return {
     signal: controller.signal,
     dispose() {
+      clearInterval(alive);
       process.off("SIGTERM", onSignal);
       process.off("SIGINT", onSignal);
     },

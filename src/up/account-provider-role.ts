@@ -47,6 +47,7 @@ export const accountProviderRole: Role = {
             operationsAddress: { host: "127.0.0.1", port: 0 },
             leafLifetimeMs: longestLeafLifetimeMs,
             drainMs: 5_000,
+            watchSilenceMs: 75_000,
             logLevel: "info",
           },
           {

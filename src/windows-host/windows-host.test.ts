@@ -1,0 +1,74 @@
+/**
+ * The calls that are made to a Windows host, as data: no Windows is at hand where these tests run.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import {
+  addTrustedRoot,
+  createWindowsHost,
+  findTrustedRoot,
+  grantPluginRead,
+  removeTrustedRoot,
+  restrictDirectory,
+} from "./windows-host.ts";
+
+const path = "C:\\var\\lib\\rancher\\gmsa\\a b";
+
+test("a directory belongs to Administrators and is open to SYSTEM and Administrators alone, as is what is put in it", () => {
+  assert.deepEqual(restrictDirectory(path), [
+    { program: "icacls", args: [path, "/setowner", "*S-1-5-32-544", "/q"] },
+    {
+      program: "icacls",
+      args: [path, "/inheritance:r", "/grant:r", "*S-1-5-18:(OI)(CI)F", "*S-1-5-32-544:(OI)(CI)F", "/q"],
+    },
+  ]);
+});
+
+test("a file for the plugin may be read, and no more, by NETWORK SERVICE", () => {
+  assert.deepEqual(grantPluginRead(path), [
+    {
+      program: "icacls",
+      args: [path, "/inheritance:r", "/grant:r", "*S-1-5-18:F", "*S-1-5-32-544:F", "*S-1-5-20:R", "/q"],
+    },
+  ]);
+});
+
+test("no call names Everyone, Users or an account by a name that a display language changes", () => {
+  const words = [...restrictDirectory(path), ...grantPluginRead(path)].flatMap((call) => call.args);
+
+  for (const word of words.filter((each) => each.includes("*"))) {
+    assert.match(word, /^\*S-1-5-(18|32-544|20)(:|$)/);
+  }
+});
+
+test("certificates go to and from the machine's root store by file and by thumbprint", () => {
+  const thumbprint = "0123456789ABCDEF0123456789ABCDEF01234567";
+
+  assert.deepEqual(addTrustedRoot(`${path}\\x.crt`), {
+    program: "certutil",
+    args: ["-f", "-addstore", "Root", `${path}\\x.crt`],
+  });
+  assert.deepEqual(findTrustedRoot(thumbprint), {
+    program: "certutil",
+    args: ["-store", "Root", thumbprint],
+  });
+  assert.deepEqual(removeTrustedRoot(thumbprint), {
+    program: "certutil",
+    args: ["-delstore", "Root", thumbprint],
+  });
+});
+
+test("a program that is not there is a failed call with a reason, not an exception", async (t) => {
+  const systemRoot = await mkdtemp(join(tmpdir(), "windows-host-"));
+  t.after(() => rm(systemRoot, { recursive: true, force: true }));
+  await chmod(systemRoot, 0o700);
+
+  const result = await createWindowsHost(systemRoot).run(findTrustedRoot("00"));
+
+  assert.equal(result.exitCode, 1);
+  assert.match(result.output, /System32\\certutil\.exe.*ENOENT/);
+});
