@@ -126,7 +126,7 @@ function shorten(warning: string): string {
 function jsonProblem(body: string, error: unknown): string {
   if (body.trim() === "") return "unexpected end of JSON input";
   const reason = reasonOf(error);
-  if (/^Unexpected end of JSON input/.test(reason)) return "unexpected end of JSON input";
+  if (reason.startsWith("Unexpected end of JSON input")) return "unexpected end of JSON input";
   return /at position \d+/.exec(reason)?.[0].replace(/^/, "invalid JSON ") ?? "invalid JSON";
 }
 

@@ -14,7 +14,7 @@ import type { CredspecDependencies, Ran } from "./credspec.ts";
 /** The cluster's GMSACredentialSpecs, by name. */
 export type ClusterSpecs = (
   kubeconfig: string | undefined,
-) => Promise<readonly { readonly name: string; readonly resource: { readonly credspec?: unknown } }[]>;
+) => Promise<readonly { readonly name: string; readonly resource: Readonly<Record<string, unknown>> }[]>;
 
 interface LintFlags {
   readonly output: ReportFormat;
@@ -54,7 +54,10 @@ async function lint(
   if (flags.fromCluster === true) {
     const resources = await dependencies.clusterSpecs(flags.kubeconfig);
     inputs.push(
-      ...resources.map(({ name, resource }) => ({ label: `gmsacredentialspecs/${name}`, resource })),
+      ...resources.map(({ name, resource }) => ({
+        label: `gmsacredentialspecs/${name}`,
+        credspec: resource["credspec"],
+      })),
     );
   }
   const sources = lintSources(inputs);

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { memberOf, nodeOf, pointerOf, positionAt, readJson } from "./json.ts";
 import { plainValue } from "./render/rendering.ts";
 

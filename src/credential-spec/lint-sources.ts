@@ -9,8 +9,8 @@ import { readDocuments, type FoundSpec } from "./read-documents.ts";
 
 export type LintInput =
   | { readonly label: string; readonly bytes: Uint8Array }
-  /** A resource that an API server gave, already parsed. */
-  | { readonly label: string; readonly resource: { readonly credspec?: unknown } };
+  /** The contents of a resource that an API server gave, already parsed. */
+  | { readonly label: string; readonly credspec: unknown };
 
 export function lintSources(inputs: readonly LintInput[]): readonly LintedSource[] {
   const readings = inputs.map(read);
@@ -40,7 +40,7 @@ interface Reading {
 
 function read(input: LintInput): Reading {
   if ("bytes" in input) return { label: input.label, ...readDocuments(input.bytes) };
-  const spec: JsonNode = nodeOf(input.resource.credspec);
+  const spec: JsonNode = nodeOf(input.credspec);
   const found: FoundSpec = {
     name: undefined,
     form: "resource",

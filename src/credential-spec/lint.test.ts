@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { sampleSpec } from "../../test/samples/credential-spec.ts";
 import { nodeOf, readJson } from "./json.ts";
 import { lintCredentialSpec, lintTogether } from "./lint.ts";

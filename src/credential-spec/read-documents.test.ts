@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { stringify } from "yaml";
 import { sampleSpec } from "../../test/samples/credential-spec.ts";
 import { canonicalJson } from "./canonical-json.ts";

@@ -3,7 +3,13 @@
  * Add a block per role; keep it in alphabetical order.
  * @module
  */
-export type LogEvent = AccountProviderEvent | AuthenticatorEvent | HostEvent | KubernetesEvent | ServiceEvent;
+export type LogEvent =
+  | AccountProviderEvent
+  | AdmissionEvent
+  | AuthenticatorEvent
+  | HostEvent
+  | KubernetesEvent
+  | ServiceEvent;
 
 /** Life of any service. */
 type ServiceEvent =
@@ -62,3 +68,11 @@ type KubernetesEvent =
   | "manifests.fault"
   | "manifests.fault-cleared"
   | "manifests.notifications-unavailable";
+
+/** The admission webhook. */
+type AdmissionEvent =
+  | "admission.caller-refused"
+  | "admission.certificate-kept"
+  | "admission.certificate-rotated"
+  | "admission.reviewed"
+  | "admission.setting-unused";

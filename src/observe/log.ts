@@ -47,7 +47,13 @@ export function createLog(options: { readonly level?: LogLevel; readonly sink?: 
  * wait for its log reader at each. A line waits a tenth of a second at most, and none is left when the process ends.
  */
 function standardError(): LogSink {
-  const stream = destination({ dest: 2, sync: false, minLength: 32_768, maxWrite: 65_536, periodicFlush: 100 });
+  const stream = destination({
+    dest: 2,
+    sync: false,
+    minLength: 32_768,
+    maxWrite: 65_536,
+    periodicFlush: 100,
+  });
   process.on("exit", () => {
     try {
       stream.flushSync();

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { parse, parseAllDocuments } from "yaml";
 import { sampleSpec } from "../../../test/samples/credential-spec.ts";
 import { canonicalJson } from "../canonical-json.ts";
