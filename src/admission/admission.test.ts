@@ -107,7 +107,7 @@ async function start(
   api.handle("POST", reviewPath("shop"), () => ({ status: 201, body: { status: { allowed: true } } }));
   options.prepare?.(api);
   const by = await authority();
-  const folder = await temporaryFolder(t);
+  const folder = temporaryFolder(t);
   await mount(folder, 1, await serving(by, options.lifetimeMs));
   const logged: string[] = [];
   const log = createLog({ level: "info", sink: { write: (line) => void logged.push(line) } });
@@ -493,9 +493,9 @@ test("three rotations through a swapped link are all picked up while requests go
   const bed = await start(t);
   const serials = new Set<string>();
   let failures = 0;
-  let running = true;
-  const load = (async () => {
-    while (running) {
+  const load = { running: true };
+  const requests = (async () => {
+    while (load.running) {
       await bed.call("/mutate", { body: review(named) }).then(
         (answer) => (answer.status === 200 ? undefined : failures++),
         () => failures++,
@@ -516,8 +516,8 @@ test("three rotations through a swapped link are all picked up while requests go
       assert.ok(performance.now() < deadline, `rotation ${generation} was not picked up`);
     }
   }
-  running = false;
-  await load;
+  load.running = false;
+  await requests;
 
   assert.deepEqual([serials.size, failures], [4, 0]);
 });

@@ -447,7 +447,7 @@ test("the patch, applied by a JSON Patch library, fills exactly the named and em
         const fill = (one: Options | undefined): Options | undefined =>
           one?.["gmsaCredentialSpecName"] === undefined || one["gmsaCredentialSpec"] !== undefined
             ? one
-            : { ...one, gmsaCredentialSpec: specs[String(one["gmsaCredentialSpecName"])] };
+            : { ...one, gmsaCredentialSpec: specs[one["gmsaCredentialSpecName"] as string] };
         const all = [pod, ...lists.containers, ...lists.initContainers, ...lists.ephemeralContainers];
         const hasIdentity = all.some((one) => one?.gmsaCredentialSpecName !== undefined);
         const filledPod = fill(pod);

@@ -91,7 +91,8 @@ async function checkPod(
   const metadata = isObject(object["metadata"]) ? object["metadata"] : {};
   const ownNamespace = typeof metadata["namespace"] === "string" ? metadata["namespace"] : options.namespace;
   const namespace = options.as?.namespace ?? ownNamespace;
-  const label = `${String(object["kind"])} ${ownNamespace}/${String(metadata["name"] ?? metadata["generateName"] ?? "")}`;
+  const name = [metadata["name"], metadata["generateName"]].find((one) => typeof one === "string") ?? "";
+  const label = `${String(object["kind"])} ${ownNamespace}/${name}`;
   const pod = structuredClone(template) as Record<string, unknown>;
   const spec = (isObject(pod["spec"]) ? pod["spec"] : {}) as Record<string, unknown>;
   // An API server has filled this in before any webhook is asked.
