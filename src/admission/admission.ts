@@ -79,7 +79,12 @@ export async function startAdmission(
   const listener = await listen({
     name: "admission",
     addresses: options.addresses,
-    handler,
+    handler: (request, response) => {
+      // While stopping, every answer ends its connection: the API server moves to another replica by itself, and no
+      // connection has to be cut at a moment when a request may be on its way.
+      if (stopping) response.setHeader("connection", "close");
+      handler(request, response);
+    },
     tls: materialOf(certificate.current()),
     // An API server keeps one idle connection a webhook for 90 s: a shorter time here would cut requests under way.
     limits: { requestMs: 35_000, keepAliveMs: 120_000 },
