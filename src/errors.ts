@@ -134,6 +134,125 @@ export const errorTable = {
     remedy: "Mount a certificate and its own private key in PEM, and name them with TLS_CRT and TLS_KEY.",
     exitCode: 2,
   },
+  // CCG plugin on a host
+  E_PLUGIN_HOST: {
+    message: "The CCG plugin cannot work on this host: {reasons}.",
+    remedy: "Use Windows Server 2019 or later for x64 with the feature Containers enabled.",
+    exitCode: 1,
+  },
+  E_PLUGIN_FILE: {
+    message: "The plugin {file} cannot be installed: {detail}.",
+    remedy: "Name the released SallyportCcgPlugin.dll with --dll.",
+    exitCode: 2,
+  },
+  E_PLUGIN_BUSY: {
+    message: "Another process ({holder}) is changing this host's plugin.",
+    remedy: "Wait for it, or delete {file} when no such process runs.",
+    exitCode: 1,
+  },
+  E_PLUGIN_INSTALL: {
+    message: "The CCG plugin could not be installed, and the host is as it was before: {detail}.",
+    remedy: "Run as SYSTEM or as an administrator; `sallyport plugin status` shows each link.",
+    exitCode: 1,
+  },
+  E_PLUGIN_UNINSTALL: {
+    message: "The CCG plugin could not be removed; left are: {left}.",
+    remedy: "Run as SYSTEM or as an administrator, with no gMSA container starting, and try again.",
+    exitCode: 1,
+  },
+  // Directory
+  E_DIRECTORY_UNREACHABLE: {
+    message: "No domain controller answers: {detail}",
+    remedy:
+      "Check the addresses, DNS and the firewall (TCP 636 or 389) between here and the domain controllers.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_TLS: {
+    message: "The domain controller {server} cannot be trusted: {detail}",
+    remedy:
+      "Give the authority that signed its certificate, connect by a name the certificate holds, and have an expired one renewed.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_TIMEOUT: {
+    message: "The directory did not answer in time ({detail}).",
+    remedy: "Check the load of the domain controllers and the network; the deadline can be raised.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_PROTOCOL: {
+    message: "The domain controller {server} broke the protocol: {detail}",
+    remedy:
+      "Make sure that the address is a domain controller's and that nothing between alters the traffic.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_RESULT: {
+    message: "The domain controller {server} refused a request: {result} ({detail})",
+    remedy:
+      "Look the result code up in RFC 4511, appendix A, and the account's permissions in the directory.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_SERVICE_ACCOUNT: {
+    message: "The domain controller {server} does not accept the service account: {reason}",
+    remedy: "Correct the account's name or password, or unlock or enable it in the directory.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_ENTRY: {
+    message: "The entry {dn} lacks a usable {attribute}.",
+    remedy: "Let the service account read the attribute.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_TOO_MANY_GROUPS: {
+    message: "The account is a member of more than {limit} groups.",
+    remedy: "Raise the limit, or narrow the groups to those that matter.",
+    exitCode: 1,
+  },
+  E_DIRECTORY_CREDENTIALS: {
+    message: "The account that asks the directory cannot be read from {source}: {detail}.",
+    remedy: "Give a Secret with the keys username, password and domainName.",
+    exitCode: 1,
+  },
+  E_PASSWORD_INPUT: {
+    message: "No password could be read: {detail}.",
+    remedy: "Run the command at a terminal, or give the password on standard input with --password-stdin.",
+    exitCode: 2,
+  },
+  // Login with a directory account
+  E_SESSION_KEYS: {
+    message: "The keys that sign sessions cannot be used: {detail}.",
+    remedy: "Make a key set with `sallyport login-keys --file FILE` and mount the same one in every replica.",
+    exitCode: 2,
+  },
+  E_LOGIN_REFUSED: {
+    message: "The login was refused: {detail}",
+    remedy: "Log in again with `sallyport login`.",
+    exitCode: 1,
+  },
+  E_LOGIN_UNREACHABLE: {
+    message: "The login endpoint {server} cannot be asked: {detail}.",
+    remedy: "Check --server and --ca, and that the authenticator's login listener runs.",
+    exitCode: 1,
+  },
+  // Managed passwords
+  E_MANAGED_PASSWORD_ABSENT: {
+    message: "There is no group managed service account {account} in {domain}.",
+    remedy: "Check the name in the credential spec, and that the account was created in this domain.",
+    exitCode: 1,
+  },
+  E_MANAGED_PASSWORD_NOT_PERMITTED: {
+    message: "The account {reader} may not retrieve the password of {account}.",
+    remedy:
+      "Add the reader, or a group it is in, to PrincipalsAllowedToRetrieveManagedPassword (setting it replaces the list).",
+    exitCode: 1,
+  },
+  E_KEYTAB_FILE: {
+    message: "The keytab {path} cannot be written: {detail}.",
+    remedy: "Give the path of an ordinary file, in a folder that this process may write.",
+    exitCode: 1,
+  },
+  E_MANAGED_PASSWORD_BLOB: {
+    message: "The managed password of {account} cannot be read: {detail}",
+    remedy: "Make sure that the domain controller is healthy; nothing of the password was written anywhere.",
+    exitCode: 1,
+  },
 } as const satisfies Readonly<Record<string, ErrorRow>>;
 
 export type ErrorCode = keyof typeof errorTable;

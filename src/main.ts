@@ -35,8 +35,28 @@ const commands: Readonly<Record<string, CommandEntry>> = {
     load: () => import("./commands/admission.ts"),
   },
   credspec: {
-    summary: "check, make, convert and deliver credential specs",
+    summary: "check, make, convert and render credential specs",
     load: () => import("./commands/credspec.ts"),
+  },
+  plugin: {
+    summary: "put the CCG plugin on a Windows host (install, uninstall, status)",
+    load: () => import("./commands/plugin.ts"),
+  },
+  directory: {
+    summary: "ask Active Directory (resolve, authenticate, managed-password, keytab)",
+    load: () => import("./commands/directory.ts"),
+  },
+  login: {
+    summary: "log in to a cluster with an Active Directory account (kubectl exec plugin)",
+    load: () => import("./commands/login.ts"),
+  },
+  "login-keys": {
+    summary: "make or rotate the keys that sign login sessions",
+    load: () => import("./commands/login-keys.ts"),
+  },
+  logout: {
+    summary: "forget a login session",
+    load: () => import("./commands/logout.ts"),
   },
   up: {
     summary: "run every role on loopback from a folder of manifests",

@@ -48,3 +48,47 @@ export class Secret {
 function digest(value: string): Buffer {
   return createHash("sha256").update(value, "utf8").digest();
 }
+
+/** The same for octets: a key or a password that is not text. */
+export class SecretBytes {
+  readonly #bytes: Buffer;
+
+  /** Keeps a copy, so that the caller can wipe its own. */
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes);
+  }
+
+  /** The octets themselves, not a copy: {@link wipe} clears them everywhere they were handed to. */
+  reveal(): Buffer {
+    return this.#bytes;
+  }
+
+  get length(): number {
+    return this.#bytes.length;
+  }
+
+  /** Compares in constant time, whatever the lengths. */
+  equals(other: SecretBytes): boolean {
+    const [one, two] = [this.#bytes, other.#bytes].map((bytes) =>
+      createHash("sha256").update(bytes).digest(),
+    );
+    return one !== undefined && two !== undefined && timingSafeEqual(one, two);
+  }
+
+  /** Overwrites the octets with zeros. */
+  wipe(): void {
+    this.#bytes.fill(0);
+  }
+
+  toString(): string {
+    return placeholder;
+  }
+
+  toJSON(): string {
+    return placeholder;
+  }
+
+  [inspected](): string {
+    return placeholder;
+  }
+}

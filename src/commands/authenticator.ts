@@ -8,6 +8,9 @@ import { createInterface } from "node:readline/promises";
 import { text as readAll } from "node:stream/consumers";
 import { Option, type Command } from "commander";
 import { startAuthenticator, openBackends } from "../authenticator/authenticator.ts";
+import { startLogin } from "../authenticator/login/login-service.ts";
+import { readLoginSettings, type LoginSettings } from "../authenticator/login/login-settings.ts";
+import { createAuthority } from "../authenticator/review.ts";
 import { addMapping } from "../authenticator/mapping/add-mapping.ts";
 import { createClusterReporter } from "../authenticator/mapping/cluster-reporter.ts";
 import { readState } from "../authenticator/mapping/followed-file.ts";
@@ -69,6 +72,7 @@ interface ServerFlags extends CommonFlags {
   readonly stsRate?: string;
   readonly accessKeyRate?: string;
   readonly identityCache?: string;
+  readonly loginConfig?: string;
   readonly maxConnections?: string;
   readonly allowReservedName?: readonly string[];
   readonly drain: string;
@@ -103,6 +107,10 @@ export async function run(args: readonly string[]): Promise<number> {
     .option("--sts-rate <number>", "calls to STS a second (50)")
     .option("--access-key-rate <number>", "calls to STS a second for one access key (10)")
     .option("--identity-cache <duration>", "longest time that an identity is remembered (15m)")
+    .option(
+      "--login-config <file>",
+      "let people log in with directory accounts, too: settings of the login (YAML)",
+    )
     .option("--max-connections <number>", "connections held at once (12000)")
     .option("--drain <duration>", "how long running reviews may take to end on SIGTERM", "10s")
     .addOption(new Option("--log-level <level>", "how much to log").choices([...logLevels]).default("info"))
@@ -196,6 +204,7 @@ function asBoolean(text: string | boolean): boolean {
 async function serve(flags: ServerFlags): Promise<number> {
   const faults: ConfigFault[] = [];
   const drainMs = durationMs("--drain", flags.drain, faults) ?? 0;
+  const loginSettings = await loginSettingsOf(flags.loginConfig, faults);
   const { settings } = await settingsOf(flags, rawOf(flags, faults), faults);
   const log = createLog({ level: flags.logLevel });
   const registry = createRegistry(version);
@@ -216,7 +225,10 @@ async function serve(flags: ServerFlags): Promise<number> {
       ? undefined
       : createClusterReporter(sources.client, { clock: systemClock, log });
   const shutdown = watchShutdownSignals();
+  const login =
+    loginSettings === undefined ? undefined : await startLogin(loginSettings, { clock: systemClock, log });
   const running = await startAuthenticator(settings, {
+    ...(login === undefined ? {} : { authorities: [createAuthority(login.verifier, login.mapper)] }),
     ...(sources === undefined ? {} : { source: sources.source }),
     ...(reporter === undefined ? {} : { reporter }),
     ...(flags.config === undefined ? {} : { configPath: resolve(flags.config) }),
@@ -224,15 +236,37 @@ async function serve(flags: ServerFlags): Promise<number> {
     metrics,
     log,
   });
-  log.info("service.ready", { addresses: running.addresses, operations: running.operationsAddresses });
+  log.info("service.ready", {
+    addresses: running.addresses,
+    operations: running.operationsAddresses,
+    ...(login === undefined ? {} : { login: login.addresses }),
+  });
   await aborted(shutdown.signal);
   log.info("service.draining", { drainMs });
+  await login?.stop(drainMs);
   await running.stop(drainMs);
   reporter?.close();
   await sources?.source.close();
   log.info("service.stopped");
   shutdown.dispose();
   return 0;
+}
+
+async function loginSettingsOf(
+  path: string | undefined,
+  faults: ConfigFault[],
+): Promise<LoginSettings | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    const read = readLoginSettings(await readFile(path, "utf8"));
+    faults.push(
+      ...read.faults.map(({ setting, problem }) => ({ setting: `--login-config ${setting}`, problem })),
+    );
+    return read.settings;
+  } catch (error) {
+    faults.push({ setting: "--login-config", problem: reasonOf(error) });
+    return undefined;
+  }
 }
 
 interface InitFlags {

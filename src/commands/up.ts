@@ -13,10 +13,11 @@ import { createLog, type LogLevel, logLevels } from "../observe/log.ts";
 import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
 import { accountProviderRole } from "../up/account-provider-role.ts";
 import { authenticatorRole } from "../up/authenticator-role.ts";
+import { directoryRole } from "../up/directory-role.ts";
 import type { Role, RunningRole } from "../up/role.ts";
 import { createProgram, existingFolder, runProgram, throwIfFaulty } from "./command-line.ts";
 
-const roles: readonly Role[] = [accountProviderRole, authenticatorRole];
+const roles: readonly Role[] = [accountProviderRole, authenticatorRole, directoryRole];
 
 interface UpFlags {
   readonly manifests: string;

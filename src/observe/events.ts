@@ -7,8 +7,10 @@ export type LogEvent =
   | AccountProviderEvent
   | AdmissionEvent
   | AuthenticatorEvent
+  | DirectoryEvent
   | HostEvent
   | KubernetesEvent
+  | PluginEvent
   | ServiceEvent;
 
 /** Life of any service. */
@@ -54,6 +56,21 @@ type HostEvent =
   | "host.root-removed"
   | "host.root-trusted";
 
+/** Questions to Active Directory. */
+type DirectoryEvent =
+  | "directory.ambiguous"
+  | "directory.authenticated"
+  | "directory.refused"
+  | "directory.unavailable"
+  | "keytab.current"
+  | "keytab.failed"
+  | "keytab.switched"
+  | "keytab.written"
+  | "login.keys-kept"
+  | "login.keys-read"
+  | "login.refused"
+  | "login.succeeded";
+
 /** Reading Kubernetes objects, from a cluster or from a folder of manifests. */
 type KubernetesEvent =
   | "kubernetes.credential-stale"
@@ -76,3 +93,14 @@ type AdmissionEvent =
   | "admission.certificate-rotated"
   | "admission.reviewed"
   | "admission.setting-unused";
+
+/** The CCG plugin on a host: its files and its registration. */
+type PluginEvent =
+  | "plugin.drifted"
+  | "plugin.file-in-use"
+  | "plugin.installed"
+  | "plugin.repair-failed"
+  | "plugin.repaired"
+  | "plugin.surrogate-ended"
+  | "plugin.uninstalled"
+  | "plugin.unregister-failed";

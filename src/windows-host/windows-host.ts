@@ -10,7 +10,7 @@ import { join } from "node:path/win32";
 
 /** A program of Windows and its arguments; no shell is involved. */
 export interface HostCall {
-  readonly program: "icacls" | "certutil";
+  readonly program: "icacls" | "certutil" | "reg" | "regsvr32" | "tasklist" | "taskkill" | "wevtutil";
   readonly args: readonly string[];
 }
 

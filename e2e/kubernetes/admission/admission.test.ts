@@ -173,7 +173,7 @@ function podNamed(name: string, spec: object): object {
 }
 
 function createPod(namespace: string, pod: object, query = ""): Promise<ApiResponse> {
-  return cluster.admin.request("POST", `/api/v1/namespaces/${namespace}/pods${query}`, pod as never);
+  return cluster.admin.request("POST", `/api/v1/namespaces/${namespace}/pods${query}`, pod);
 }
 
 /** A namespace whose default service account may use the spec. RBAC acts a moment after it was written. */
@@ -240,7 +240,7 @@ test("an ephemeral container is refused without RBAC and expanded with it", asyn
     cluster.admin.request(
       "PATCH",
       `/api/v1/namespaces/${namespace}/pods/web/ephemeralcontainers`,
-      { spec: { ephemeralContainers: [{ name: "debug", image, ...named }] } } as never,
+      { spec: { ephemeralContainers: [{ name: "debug", image, ...named }] } },
       "application/strategic-merge-patch+json",
     );
   const bare = await cluster.namespace(t);

@@ -79,7 +79,7 @@ export class AuthenticatorHost {
   }
 
   /** Starts the server; resolves once it answers that it is ready. */
-  async start(kubeconfig: string): Promise<void> {
+  async start(kubeconfig: string, further: readonly string[] = []): Promise<void> {
     this.#process = new GuardedProcess(
       process.execPath,
       [
@@ -92,6 +92,7 @@ export class AuthenticatorHost {
         "--kubeconfig-pregenerated",
         "--operations-address=",
         "--log-level=debug",
+        ...further,
       ],
       { logFile: join(this.directory, "authenticator.log") },
     );

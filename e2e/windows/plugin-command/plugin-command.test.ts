@@ -1,0 +1,266 @@
+/**
+ * `sallyport plugin` against a whole Windows of its own: files, regsvr32 and registry are Wine's, the DLL is the real one.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { appendFileSync, copyFileSync, existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { chainHolds } from "../../../src/chain.ts";
+import { systemClock } from "../../../src/clock.ts";
+import { SallyportError } from "../../../src/errors.ts";
+import { silentLog } from "../../../src/observe/log.ts";
+import {
+  installPlugin,
+  uninstallPlugin,
+  type InstallOptions,
+} from "../../../src/plugin-host/install-plugin.ts";
+import {
+  lockPath,
+  pluginFolder,
+  pluginPath,
+  registryKeys,
+} from "../../../src/plugin-host/plugin-identity.ts";
+import { leftParts, readPluginState, type PluginHost } from "../../../src/plugin-host/plugin-state.ts";
+import { readPluginStatus } from "../../../src/plugin-host/plugin-status.ts";
+import { watchPlugin } from "../../../src/plugin-host/watch-plugin.ts";
+import { callPlugin, readCauses, resultOf } from "../plugin-calls.ts";
+import { builtFile, comClassesKey, pluginClassId, replacedClassId, Wine } from "../wine.ts";
+
+let wine: Wine;
+let host: PluginHost;
+let newer: string;
+before(async () => {
+  wine = await Wine.start();
+  host = {
+    windows: {
+      async run(call) {
+        const { code, stdout } = await wine.run(call.program, call.args);
+        return { exitCode: code, output: stdout.trim() };
+      },
+    },
+    localPath: (path) => wine.path(path),
+  };
+  // Bytes behind a DLL's sections change its hash and nothing else: a second version.
+  newer = wine.path("C:\\newer.dll");
+  copyFileSync(builtFile("SallyportCcgPlugin.dll"), newer);
+  appendFileSync(newer, "newer");
+});
+after(async () => {
+  await wine.close();
+});
+beforeEach(async () => {
+  await uninstallPlugin(host, options());
+});
+
+function options(changed: Partial<InstallOptions> = {}): InstallOptions {
+  return {
+    dll: builtFile("SallyportCcgPlugin.dll"),
+    takeOver: false,
+    authenticatedUsers: false,
+    log: silentLog,
+    clock: systemClock,
+    lockWaitMs: 30_000,
+    ...changed,
+  };
+}
+
+function file(path: string): string {
+  return wine.path(path);
+}
+
+async function assertGone(): Promise<void> {
+  assert.deepEqual(leftParts(await readPluginState(host)), []);
+  assert.equal(await wine.hasKey(`${comClassesKey}\\${replacedClassId}`), false);
+  assert.equal(existsSync(file(pluginFolder)), false);
+  assert.equal(existsSync(file(lockPath)), false);
+}
+
+async function assertWorks(): Promise<void> {
+  const { calls } = await callPlugin(wine, ["nowhere:x"]);
+  assert.equal(calls[0]?.result, resultOf(readCauses().get("directory_missing") ?? 0));
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  return error instanceof SallyportError ? error.code : `no error of ours: ${String(error)}`;
+}
+
+describe("install", () => {
+  test("installs on a clean host, and finds nothing to do the second time", async () => {
+    const first = await installPlugin(host, options());
+    const second = await installPlugin(host, options());
+
+    assert.equal(first.kind, "installed");
+    assert.equal(second.kind, "already installed");
+    await assertWorks();
+  });
+
+  test("repairs each thing that somebody took away", async () => {
+    const damages: readonly (() => Promise<unknown>)[] = [
+      () => wine.registry("delete", `${comClassesKey}\\${pluginClassId}`),
+      () => wine.registry("delete", `${comClassesKey}\\${replacedClassId}`),
+      () => wine.registry("delete", registryKeys.pluginClass),
+      () => wine.registry("delete", registryKeys.app),
+      () => wine.registry("delete", registryKeys.eventSource),
+      async () => rmSync(file(pluginPath)),
+      async () => writeFileSync(file(pluginPath), "junk"),
+    ];
+    await installPlugin(host, options());
+
+    for (const damage of damages) {
+      await damage();
+      const outcome = await installPlugin(host, options());
+      assert.equal(outcome.kind, "repaired");
+      assert.equal((await installPlugin(host, options())).kind, "already installed");
+    }
+    await assertWorks();
+  });
+
+  test("upgrades, and keeps nothing of the version before", async () => {
+    await installPlugin(host, options());
+
+    const outcome = await installPlugin(host, options({ dll: newer }));
+
+    assert.equal(outcome.kind, "upgraded");
+    assert.deepEqual(readdirSync(file(pluginFolder)), ["SallyportCcgPlugin.dll"]);
+    await assertWorks();
+  });
+
+  test("puts the version before back when the new one cannot be registered", async () => {
+    await installPlugin(host, options());
+    const broken = wine.path("C:\\broken.dll");
+    copyFileSync(builtFile("ccg-proxy.dll"), broken);
+
+    const code = await codeOf(installPlugin(host, options({ dll: broken })));
+
+    assert.equal(code, "E_PLUGIN_INSTALL");
+    assert.equal((await installPlugin(host, options())).kind, "already installed");
+    await assertWorks();
+  });
+
+  test("leaves nothing behind when the very first registration fails", async () => {
+    const broken = wine.path("C:\\broken.dll");
+    copyFileSync(builtFile("ccg-proxy.dll"), broken);
+
+    assert.equal(await codeOf(installPlugin(host, options({ dll: broken }))), "E_PLUGIN_INSTALL");
+    await assertGone();
+  });
+
+  test("refuses a file that is no plugin, and a host without containers", async () => {
+    const text = wine.path("C:\\text.dll");
+    writeFileSync(text, "text");
+    assert.equal(await codeOf(installPlugin(host, options({ dll: text }))), "E_PLUGIN_FILE");
+
+    await wine.registry("delete", comClassesKey);
+    try {
+      assert.equal(await codeOf(installPlugin(host, options())), "E_PLUGIN_HOST");
+      await assertGone();
+    } finally {
+      await wine.registry("add", comClassesKey);
+    }
+  });
+
+  test("two at once do not get into each other's way", async () => {
+    const outcomes = await Promise.all([
+      installPlugin(host, options()),
+      installPlugin(host, options({ lockWaitMs: 60_000 })),
+    ]);
+
+    assert.deepEqual(outcomes.map(({ kind }) => kind).sort(), ["already installed", "installed"]);
+    await assertWorks();
+  });
+});
+
+describe("the plugin that this one replaces", () => {
+  const key = registryKeys.replacedClass;
+  beforeEach(async () => {
+    await wine.registry("add", `${key}\\InprocServer32`, "/ve", "/d", "mscoree.dll");
+    await wine.registry("add", `${comClassesKey}\\${replacedClassId}`);
+  });
+
+  test("keeps its class id unless told otherwise, and has it back after an uninstallation", async () => {
+    await installPlugin(host, options());
+    assert.match(await wine.registry("query", `${key}\\InprocServer32`, "/ve"), /mscoree\.dll/u);
+
+    assert.equal((await installPlugin(host, options({ takeOver: true }))).kind, "repaired");
+    assert.match(await wine.registry("query", `${key}\\InprocServer32`, "/ve"), /SallyportCcgPlugin\.dll/u);
+
+    await uninstallPlugin(host, options());
+    assert.match(await wine.registry("query", `${key}\\InprocServer32`, "/ve"), /mscoree\.dll/u);
+    assert.equal(await wine.hasKey(`${comClassesKey}\\${replacedClassId}`), true);
+    await wine.registry("delete", key);
+    await wine.registry("delete", `${comClassesKey}\\${replacedClassId}`);
+  });
+});
+
+describe("uninstall", () => {
+  test("leaves nothing, and is content with a clean host", async () => {
+    await installPlugin(host, options());
+
+    assert.equal(await uninstallPlugin(host, options()), true);
+    await assertGone();
+    assert.equal(await uninstallPlugin(host, options()), false);
+  });
+
+  test("finishes what was half done: the DLL deleted by hand, keys gone, a file too many", async () => {
+    await installPlugin(host, options());
+    rmSync(file(pluginFolder), { recursive: true });
+    await wine.registry("delete", registryKeys.app);
+
+    assert.equal(await uninstallPlugin(host, options()), true);
+    await assertGone();
+
+    await installPlugin(host, options());
+    writeFileSync(join(file(pluginFolder), "SallyportCcgPlugin.dll.retired-1"), "old");
+    await uninstallPlugin(host, options());
+    await assertGone();
+  });
+});
+
+describe("status and watch", () => {
+  test("status names what is wrong, link by link, and holds for what was installed", async () => {
+    const clean = await readPluginStatus(host);
+    await installPlugin(host, options());
+    const installed = await readPluginStatus(host);
+
+    const broken = (links: typeof clean.links): readonly string[] =>
+      links.filter(({ holds }) => !holds).map(({ link }) => link);
+    assert.equal(chainHolds(clean), false);
+    assert.deepEqual(broken(clean.links), [
+      "file",
+      "class",
+      "surrogate",
+      "allowed class",
+      "event source",
+      "replaced class",
+      "providers",
+    ]);
+    assert.deepEqual(broken(installed.links), ["providers"]);
+    assert.match(
+      installed.links.find(({ link }) => link === "file")?.detail ?? "",
+      /0\.1\.0, x64, not signed/u,
+    );
+  });
+
+  test("watch repairs a key that somebody deleted", async (t) => {
+    await installPlugin(host, options());
+    const stop = new AbortController();
+    const watching = watchPlugin(host, { ...options(), intervalMs: 200 }, stop.signal);
+    t.after(async () => {
+      stop.abort();
+      await watching;
+    });
+
+    await wine.registry("delete", `${comClassesKey}\\${pluginClassId}`);
+
+    let there = false;
+    for (let wait = 0; wait < 100 && !there; wait++) {
+      there = await wine.hasKey(`${comClassesKey}\\${pluginClassId}`);
+    }
+    assert.equal(there, true);
+  });
+});

@@ -1,0 +1,246 @@
+/**
+ * A Windows of one suite's own: a Wine prefix below the run's folder, without a display and with nothing of the person's
+ * own Wine in it. Programs write to files, never to pipes: a surrogate process outlives its client and would hold a pipe
+ * open.
+ * @module
+ */
+import { once } from "node:events";
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { spawnGuarded } from "../guarded-process.ts";
+
+/** The folder of the DLL's sources. */
+export const pluginSources = join(import.meta.dirname, "..", "..", "native", "ccg-plugin");
+
+export const winePath = "/usr/lib/wine/wine64";
+export const wineServerPath = "/usr/lib/wine/wineserver64";
+
+export const pluginClassId = "{D035536E-1862-450C-830A-FB8629184C57}";
+export const replacedClassId = "{E4781092-F116-4B79-B55E-28EB6A224E26}";
+export const pluginAppId = "{35BDD23D-4757-4EB1-B7AA-D587CBFAD5B4}";
+const interfaceId = "{6ECDA518-2010-4437-8BC3-46E752B7B172}";
+
+/** Where a plugin that was not installed by a command lies in the prefix. */
+export const pluginDll = "C:\\plugin\\SallyportCcgPlugin.dll";
+
+export const comClassesKey = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\CCG\\COMClasses";
+
+/** An entry that a program wrote to the event log, as Wine's trace shows it. */
+export interface LoggedEvent {
+  readonly type: "error" | "warning" | "information";
+  /** The low half of the identifier. */
+  readonly id: number;
+  /** All of it: the HRESULT of a failure. */
+  readonly identifier: string;
+  readonly strings: readonly string[];
+}
+
+export interface WineResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly events: readonly LoggedEvent[];
+}
+
+const programLimitMs = 120_000;
+
+export class Wine {
+  readonly prefix: string;
+  readonly #directory: string;
+  readonly #logs: string;
+  #runs = 0;
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+    this.prefix = join(directory, "prefix");
+    this.#logs = join(directory, "logs");
+    mkdirSync(this.#logs, { recursive: true });
+  }
+
+  /** Makes the prefix (about seven seconds), with the Containers feature's key and the proxy that Wine lacks. */
+  static async start(): Promise<Wine> {
+    const base = process.env["SALLYPORT_E2E_RUN_DIRECTORY"] ?? tmpdir();
+    const wine = new Wine(mkdtempSync(join(base, "wine-")));
+    await wine.#expect(winePath, ["wineboot", "-i"]);
+    // What comes after the first boot must not meet its end: two service managers of one prefix lock each other out.
+    await wine.#stop();
+    await wine.#expect(winePath, ["winecfg", "-v", "win10"]);
+    mkdirSync(wine.path("C:\\plugin"));
+    cpSync(builtFile("SallyportCcgPlugin.dll"), wine.path(pluginDll));
+    cpSync(builtFile("ccg-proxy.dll"), wine.path("C:\\plugin\\ccg-proxy.dll"));
+    await wine.registry("add", comClassesKey);
+    // Wine has no proxy of its own for the interface: what Windows brings, made by hand.
+    const classes = "HKLM\\SOFTWARE\\Classes";
+    await wine.registry(
+      "add",
+      `${classes}\\Interface\\${interfaceId}`,
+      "/ve",
+      "/d",
+      "ICcgDomainAuthCredentials",
+    );
+    await wine.registry(
+      "add",
+      `${classes}\\Interface\\${interfaceId}\\ProxyStubClsid32`,
+      "/ve",
+      "/d",
+      interfaceId,
+    );
+    const server = `${classes}\\CLSID\\${interfaceId}\\InprocServer32`;
+    await wine.registry("add", server, "/ve", "/d", "C:\\plugin\\ccg-proxy.dll");
+    await wine.registry("add", server, "/v", "ThreadingModel", "/d", "Both");
+    return wine;
+  }
+
+  /** A path of the prefix's drive C as one of this machine. */
+  path(windowsPath: string): string {
+    return join(this.prefix, "drive_c", ...windowsPath.replace(/^C:\\/iu, "").split("\\"));
+  }
+
+  /** Runs a Windows program: a file of this machine, or a name that Wine finds in system32. */
+  async run(
+    program: string,
+    args: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+  ): Promise<WineResult> {
+    return this.#run(winePath, [program, ...args], environment);
+  }
+
+  /** Runs the host program of native/ccg-plugin/test. */
+  async host(...args: readonly string[]): Promise<WineResult> {
+    return this.run(builtFile("test-host.exe"), args);
+  }
+
+  /** `reg.exe`; throws unless it succeeds. */
+  async registry(...args: readonly string[]): Promise<string> {
+    const forced = args[0] === "add" || args[0] === "delete" ? [...args, "/f"] : args;
+    return (await this.#expect(winePath, ["reg", ...forced])).stdout;
+  }
+
+  async hasKey(key: string): Promise<boolean> {
+    return (await this.#run(winePath, ["reg", "query", key], {})).code === 0;
+  }
+
+  /** `regsvr32 /s`, which answers 0 only when the DLL's entry point succeeded. */
+  async regsvr32(...args: readonly string[]): Promise<WineResult> {
+    return this.run("regsvr32", ["/s", ...args]);
+  }
+
+  /**
+   * Registers the plugin, and lets Wine start its surrogate: an empty `DllSurrogate`, as Windows needs it, makes a 64-bit
+   * Wine look for a 32-bit dllhost.
+   */
+  async registerPlugin(): Promise<void> {
+    const { code } = await this.regsvr32(pluginDll);
+    if (code !== 0) throw new Error(`regsvr32 ended with ${String(code)}`);
+    await this.pointSurrogateAtWine();
+  }
+
+  async pointSurrogateAtWine(): Promise<void> {
+    const key = `HKLM\\SOFTWARE\\Classes\\AppID\\${pluginAppId}`;
+    await this.registry("add", key, "/v", "DllSurrogate", "/d", "C:\\windows\\system32\\dllhost.exe");
+  }
+
+  /** Ends everything in the prefix and removes it; the logs stay as long as the run's folder does. */
+  async close(): Promise<void> {
+    await this.#stop();
+    const runDirectory = process.env["SALLYPORT_E2E_RUN_DIRECTORY"];
+    rmSync(runDirectory === undefined ? this.#directory : this.prefix, { recursive: true, force: true });
+  }
+
+  async #stop(): Promise<void> {
+    await this.#run(wineServerPath, ["-k"], {});
+    await this.#run(wineServerPath, ["-w"], {});
+  }
+
+  async #expect(command: string, args: readonly string[]): Promise<WineResult> {
+    const result = await this.#run(command, args, {});
+    if (result.code !== 0)
+      throw new Error(`${args.join(" ")} ended with ${String(result.code)}: ${result.stdout}`);
+    return result;
+  }
+
+  async #run(command: string, args: readonly string[], environment: NodeJS.ProcessEnv): Promise<WineResult> {
+    const name = join(this.#logs, String(this.#runs++));
+    const output = openSync(`${name}.out`, "w");
+    const trace = openSync(`${name}.err`, "w");
+    const child = spawnGuarded(command, args, {
+      stdio: ["ignore", output, trace],
+      env: {
+        ...process.env,
+        WINEPREFIX: this.prefix,
+        WINEARCH: "win64",
+        // Neither .NET nor a browser is offered for installation.
+        WINEDLLOVERRIDES: "mscoree,mshtml=",
+        // What a program reports to the event log, and nothing else.
+        WINEDEBUG: "-all,fixme+advapi,+eventlog",
+        DISPLAY: undefined,
+        ...environment,
+      },
+    });
+    closeSync(output);
+    closeSync(trace);
+    const limit = setTimeout(() => child.kill("SIGKILL"), programLimitMs);
+    const [code] = (await once(child, "exit")) as [number | null];
+    clearTimeout(limit);
+    return {
+      code: code ?? 128,
+      stdout: readFileSync(`${name}.out`, "utf8"),
+      events: parseEvents(readFileSync(`${name}.err`, "utf8")),
+    };
+  }
+}
+
+/** A file that `make` built for the bed. */
+export function builtFile(name: string): string {
+  const folder = process.env["SALLYPORT_E2E_CCG_PLUGIN"] ?? join(pluginSources, "build");
+  const path = join(folder, name);
+  if (!existsSync(path)) throw new Error(`${path} is missing: run the suite through npm run e2e`);
+  return path;
+}
+
+const eventTypes: Readonly<Record<string, LoggedEvent["type"]>> = {
+  "0x0001": "error",
+  "0x0002": "warning",
+  "0x0004": "information",
+};
+
+/**
+ * Reads Wine's trace: its event log is a stub that names type and identifier in one line, and then each string in a line
+ * of its own. Lines of several threads are told apart by the thread's number in front.
+ */
+function parseEvents(trace: string): readonly LoggedEvent[] {
+  const events: { type: LoggedEvent["type"]; id: number; identifier: string; strings: string[] }[] = [];
+  const open = new Map<string, { strings: string[] }>();
+  for (const line of trace.split("\n")) {
+    const [, thread = "", rest = ""] = /^([0-9a-f]{4,}):\w+:\w+:ReportEventW (.*)$/u.exec(line) ?? [];
+    const [, type = "", identifier = ""] = /^\([^,]*,(0x\d{4}),0x\w{4},0x(\w{8}),/u.exec(rest) ?? [];
+    if (identifier !== "") {
+      const event = {
+        type: eventTypes[type] ?? "error",
+        id: Number.parseInt(identifier.slice(4), 16),
+        identifier: identifier.toUpperCase(),
+        strings: [],
+      };
+      events.push(event);
+      open.set(thread, event);
+    } else if (rest.startsWith("L")) {
+      open.get(thread)?.strings.push(unescapeTrace(rest.slice(2, -1)));
+    }
+  }
+  return events;
+}
+
+function unescapeTrace(text: string): string {
+  return text.replace(/\\(x?)([0-9a-f]{4}|.)/gu, (_, wide: string, rest: string) =>
+    wide === "" ? rest : String.fromCharCode(Number.parseInt(rest, 16)),
+  );
+}

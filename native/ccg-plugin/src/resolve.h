@@ -1,0 +1,20 @@
+/* From a plugin input to credentials. */
+#ifndef SALLYPORT_RESOLVE_H
+#define SALLYPORT_RESOLVE_H
+
+#include "causes.h"
+#include "credentials_json.h"
+#include "note.h"
+
+/*
+ * The seam between COM and the sources of credentials: one function, which decides by the form of
+ * the input where the credentials come from. Today every input is `<namespace>:<name>` and the source
+ * is the account provider; another form is another branch here, and nothing else.
+ *
+ * `length` is in UTF-16 code units. Credentials count only with cause_success; wipe them always.
+ * `timeout` is in milliseconds, for everything together. `note` is filled for the event log.
+ */
+enum cause resolve_credentials(const uint16_t *input, size_t length, uint32_t timeout, struct credentials *credentials,
+                               struct note *note);
+
+#endif

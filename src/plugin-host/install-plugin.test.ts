@@ -1,0 +1,208 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, test, type TestContext } from "node:test";
+import { FakePluginHost, makePluginFile } from "../../test/fakes/fake-plugin-host.ts";
+import { temporaryFolder } from "../../test/temporary-folder.ts";
+import { systemClock } from "../clock.ts";
+import { SallyportError, type ErrorCode } from "../errors.ts";
+import { silentLog } from "../observe/log.ts";
+import { installPlugin, uninstallPlugin, type InstallOptions } from "./install-plugin.ts";
+import { lockPath, pluginClassId, pluginFolder, pluginPath, registryKeys } from "./plugin-identity.ts";
+import { leftParts, readPluginState } from "./plugin-state.ts";
+
+interface Fixture {
+  readonly host: FakePluginHost;
+  readonly options: (version?: string, changed?: Partial<InstallOptions>) => InstallOptions;
+}
+
+async function fixture(t: TestContext): Promise<Fixture> {
+  const folder = temporaryFolder(t);
+  const host = new FakePluginHost(join(folder, "c"));
+  mkdirSync(dirname(host.localPath(lockPath)), { recursive: true });
+  return {
+    host,
+    options(version = "0.1.0", changed = {}) {
+      const dll = join(folder, `${version}.dll`);
+      writeFileSync(dll, makePluginFile(version));
+      return {
+        ...{ dll, takeOver: false, authenticatedUsers: false, log: silentLog, clock: systemClock },
+        lockWaitMs: 0,
+        ...changed,
+      };
+    },
+  };
+}
+
+async function rejectsWith(work: Promise<unknown>, code: ErrorCode, detail: RegExp): Promise<void> {
+  await assert.rejects(work, (error) => {
+    assert.ok(error instanceof SallyportError);
+    assert.equal(error.code, code);
+    assert.match(error.message, detail);
+    return true;
+  });
+}
+
+describe("installPlugin", () => {
+  test("puts the file in a protected folder, registers it once, and is done the second time", async (t) => {
+    const { host, options } = await fixture(t);
+
+    const first = await installPlugin(host, options());
+    const registrations = host.calls.filter(({ program }) => program === "regsvr32").map(({ args }) => args);
+    const second = await installPlugin(host, options());
+
+    assert.deepEqual(first, { kind: "installed", was: [] });
+    assert.deepEqual(registrations, [["/s", pluginPath]]);
+    assert.deepEqual(second, { kind: "already installed" });
+    assert.ok(
+      host.calls.some(
+        ({ program, args }) => program === "icacls" && args.includes("*S-1-5-32-545:(OI)(CI)RX"),
+      ),
+    );
+    assert.equal(existsSync(host.localPath(lockPath)), false);
+  });
+
+  test("repairs a deleted key and says which", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    const key = `${registryKeys.allowedClasses}\\${pluginClassId}`;
+    host.delete(key);
+
+    assert.deepEqual(await installPlugin(host, options()), { kind: "repaired", was: [`${key} is missing`] });
+  });
+
+  test("upgrades to other bytes, ends the surrogates that run the old ones, and deletes these", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    host.processes =
+      '"dllhost.exe","4242","SallyportCcgPlugin.dll"\r\n"explorer.exe","1","SallyportCcgPlugin.dll"\r\n';
+
+    const outcome = await installPlugin(host, options("0.2.0"));
+
+    assert.equal(outcome.kind, "upgraded");
+    assert.deepEqual(
+      host.calls.filter(({ program }) => program === "taskkill").map(({ args }) => args),
+      [["/f", "/pid", "4242"]],
+    );
+    assert.deepEqual(readdirSync(host.localPath(pluginFolder)), ["SallyportCcgPlugin.dll"]);
+    assert.deepEqual(readFileSync(host.localPath(pluginPath)), makePluginFile("0.2.0"));
+  });
+
+  test("puts the former file and registration back when the new one does not register", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    let tries = 0;
+    host.fail = ({ program }) =>
+      program === "regsvr32" && ++tries === 1 ? { exitCode: 5, output: "" } : undefined;
+
+    await rejectsWith(installPlugin(host, options("0.2.0")), "E_PLUGIN_INSTALL", /regsvr32 ended with 5/);
+
+    assert.deepEqual(readFileSync(host.localPath(pluginPath)), makePluginFile("0.1.0"));
+    assert.deepEqual(await installPlugin(host, options()), { kind: "already installed" });
+  });
+
+  test("leaves no folder when the first registration fails, or the folder cannot be protected", async (t) => {
+    for (const failing of ["regsvr32", "icacls"]) {
+      const { host, options } = await fixture(t);
+      host.fail = ({ program }) => (program === failing ? { exitCode: 5, output: "denied" } : undefined);
+
+      await rejectsWith(installPlugin(host, options()), "E_PLUGIN_INSTALL", /denied|could not be protected/);
+      assert.equal(existsSync(host.localPath(pluginFolder)), false, failing);
+    }
+  });
+
+  test("passes on what the administrator chose", async (t) => {
+    const { host, options } = await fixture(t);
+
+    await installPlugin(host, options("0.1.0", { takeOver: true, authenticatedUsers: true }));
+
+    const call = host.calls.find(({ program }) => program === "regsvr32");
+    assert.deepEqual(call?.args, ["/s", "/n", "/i:take-over,authenticated-users", pluginPath]);
+  });
+
+  test("leaves the replaced class id to the plugin that has it, and takes it when told", async (t) => {
+    const { host, options } = await fixture(t);
+    host.write(`${registryKeys.replacedClass}\\InprocServer32`, "", "mscoree.dll");
+    host.write(registryKeys.replacedClass, "", "rancher.gmsa.CcgCredProvider");
+
+    await installPlugin(host, options());
+    assert.equal(host.keys.get(registryKeys.replacedClass)?.has("AppID"), false);
+    await installPlugin(host, options("0.1.0", { takeOver: true }));
+    assert.equal(host.keys.get(registryKeys.replacedClass)?.has("AppID"), true);
+  });
+
+  const unsuitable: readonly (readonly [string, (host: FakePluginHost) => void, RegExp])[] = [
+    [
+      "too old a build",
+      (host) => host.write(registryKeys.windows, "CurrentBuildNumber", "14393"),
+      /14393 is older/,
+    ],
+    [
+      "another architecture",
+      (host) => host.write(registryKeys.environment, "PROCESSOR_ARCHITECTURE", "x86"),
+      /is x86/,
+    ],
+    ["no containers", (host) => host.delete(registryKeys.allowedClasses), /Containers is not enabled/],
+  ];
+  for (const [name, spoil, sentence] of unsuitable) {
+    test(`refuses a host with ${name}, and changes nothing`, async (t) => {
+      const { host, options } = await fixture(t);
+      spoil(host);
+
+      await rejectsWith(installPlugin(host, options()), "E_PLUGIN_HOST", sentence);
+      assert.deepEqual([...new Set(host.calls.map(({ program }) => program))], ["reg"]);
+    });
+  }
+
+  test("refuses a file that is not there, is no DLL, or is for another processor", async (t) => {
+    const { host, options } = await fixture(t);
+    const x86 = options();
+    writeFileSync(x86.dll, makePluginFile("0.1.0", 0x14c));
+    const text = options("text");
+    writeFileSync(text.dll, "text");
+
+    await rejectsWith(installPlugin(host, x86), "E_PLUGIN_FILE", /no 64-bit DLL/);
+    await rejectsWith(installPlugin(host, text), "E_PLUGIN_FILE", /no 64-bit DLL/);
+    await rejectsWith(installPlugin(host, { ...text, dll: "/nowhere.dll" }), "E_PLUGIN_FILE", /ENOENT/);
+  });
+
+  test("waits for nobody who has died, and gives up on somebody who lives", async (t) => {
+    const { host, options } = await fixture(t);
+    writeFileSync(host.localPath(lockPath), "1");
+    await rejectsWith(installPlugin(host, options()), "E_PLUGIN_BUSY", /Another process \(1\)/);
+
+    writeFileSync(host.localPath(lockPath), "999999999");
+    assert.equal((await installPlugin(host, options())).kind, "installed");
+  });
+});
+
+describe("uninstallPlugin", () => {
+  test("leaves nothing, and has nothing to do on a clean host", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+
+    assert.equal(await uninstallPlugin(host, options()), true);
+    assert.deepEqual(leftParts(await readPluginState(host)), []);
+    assert.equal(existsSync(host.localPath(pluginFolder)), false);
+    assert.equal(await uninstallPlugin(host, options()), false);
+  });
+
+  test("brings the DLL back for a moment when somebody deleted it", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    const { rmSync } = await import("node:fs");
+    rmSync(host.localPath(pluginFolder), { recursive: true });
+
+    assert.equal(await uninstallPlugin(host, options()), true);
+    assert.deepEqual(leftParts(await readPluginState(host)), []);
+  });
+
+  test("names what is left when the DLL could not take its registration back", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    host.fail = ({ program, args }) =>
+      program === "regsvr32" && args.includes("/u") ? { exitCode: 5, output: "" } : undefined;
+
+    await rejectsWith(uninstallPlugin(host, options()), "E_PLUGIN_UNINSTALL", /CLSID/);
+  });
+});

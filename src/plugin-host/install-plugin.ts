@@ -1,0 +1,247 @@
+/**
+ * `install` and `uninstall`: the DLL in its folder, registered by its own entry point, and everything put back when a step
+ * fails. The DLL writes the registry; this decides when, and checks that it is so afterwards.
+ * @module
+ */
+import { mkdir, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { writeFileAtomically } from "../atomic-file.ts";
+import { delay, type Clock } from "../clock.ts";
+import { SallyportError, reasonOf } from "../errors.ts";
+import type { Log } from "../observe/log.ts";
+import {
+  endProcess,
+  listProcessesWithModule,
+  parseProcessList,
+  protectProgramFolder,
+  registerDll,
+  unregisterDll,
+} from "../windows-host/programs.ts";
+import { withHostLock } from "./host-lock.ts";
+import { readPluginFile } from "./plugin-file.ts";
+import { lockPath, pluginFileName, pluginFolder, pluginPath } from "./plugin-identity.ts";
+import {
+  leftParts,
+  readPluginState,
+  registrationParts,
+  replacedClassHolder,
+  unsuitability,
+  type PluginHost,
+  type PluginState,
+} from "./plugin-state.ts";
+
+export interface PluginOptions {
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Milliseconds to wait for another process that changes the host. */
+  readonly lockWaitMs: number;
+}
+
+export interface InstallOptions extends PluginOptions {
+  /** The DLL to be installed, where this process reads it. */
+  readonly dll: string;
+  /** Take the class id of the plugin that this one replaces from whoever holds it. */
+  readonly takeOver: boolean;
+  /** Let every authenticated user start the surrogate, not only SYSTEM and services. */
+  readonly authenticatedUsers: boolean;
+}
+
+export type InstallOutcome =
+  | { readonly kind: "already installed" }
+  | { readonly kind: "installed" | "repaired"; readonly was: readonly string[] }
+  | { readonly kind: "upgraded"; readonly from: string; readonly to: string };
+
+/** What an old file is called until it can be deleted. */
+const retiredMark = ".retired-";
+
+/** A surrogate ends, and lets go of its file, this soon after it was told to: tries of growing pauses in milliseconds. */
+const deletePauses = [50, 100, 200, 400, 800, 1_600];
+
+/**
+ * Brings a host to the installed state from whatever state it is in; a host that is there already is left alone.
+ * @throws {SallyportError} `E_PLUGIN_FILE`, `E_PLUGIN_HOST`, `E_PLUGIN_BUSY`, `E_PLUGIN_INSTALL`; the host is as it was.
+ */
+export async function installPlugin(host: PluginHost, options: InstallOptions): Promise<InstallOutcome> {
+  const bytes = await readNewFile(options.dll);
+  const wanted = readPluginFile(bytes);
+  if (wanted?.architecture !== "x64") {
+    throw new SallyportError("E_PLUGIN_FILE", { file: options.dll, detail: "it is no 64-bit DLL for x64" });
+  }
+  return changeHost(host, options, async () => {
+    const before = await readPluginState(host);
+    const reasons = unsuitability(before);
+    if (reasons.length > 0) throw new SallyportError("E_PLUGIN_HOST", { reasons: reasons.join("; ") });
+    await deleteRetired(host, options);
+
+    const faults = missingParts(before, options.takeOver);
+    const sameFile = before.file?.sha256 === wanted.sha256;
+    if (sameFile && faults.length === 0) return { kind: "already installed" };
+
+    const undoFile = sameFile ? async () => undefined : await placeFile(host, options, bytes);
+    const failure = await register(host, options);
+    if (failure !== undefined) {
+      await undoFile();
+      // What had been registered before is registered again, from the file that is back.
+      if (before.file !== undefined) await host.windows.run(registerDll(pluginPath));
+      throw new SallyportError("E_PLUGIN_INSTALL", { detail: failure });
+    }
+    await endSurrogates(host, options);
+    await deleteRetired(host, options);
+    options.log.info("plugin.installed", { version: wanted.version, sha256: wanted.sha256 });
+    if (before.file !== undefined && !sameFile) {
+      return { kind: "upgraded", from: describeFile(before.file), to: describeFile(wanted) };
+    }
+    return before.file === undefined && leftParts(before).length === 0
+      ? { kind: "installed", was: [] }
+      : {
+          kind: "repaired",
+          was: before.file === undefined ? [`${pluginPath} was missing`, ...faults] : faults,
+        };
+  });
+}
+
+/**
+ * Takes everything away, from a whole installation or what a broken one left.
+ * @returns whether there was anything. @throws {SallyportError} `E_PLUGIN_BUSY`, `E_PLUGIN_UNINSTALL` naming what is left.
+ */
+export async function uninstallPlugin(
+  host: PluginHost,
+  options: PluginOptions & { readonly dll: string },
+): Promise<boolean> {
+  return changeHost(host, options, async () => {
+    const before = await readPluginState(host);
+    const folder = host.localPath(pluginFolder);
+    const folderThere = (await stat(folder).catch(() => undefined)) !== undefined;
+    const registered = leftParts(before).length > 0;
+    if (!registered && !folderThere) return false;
+
+    if (registered) {
+      // Only the DLL knows how to take its registration back: one that was deleted by hand is needed once more.
+      if (before.file === undefined) await placeFile(host, options, await readNewFile(options.dll));
+      const { exitCode, output } = await host.windows.run(unregisterDll(pluginPath));
+      if (exitCode !== 0) options.log.error("plugin.unregister-failed", { exitCode, output });
+    }
+    await endSurrogates(host, options);
+    const busy = await removeFolder(folder, options.clock);
+    const left = [...leftParts(await readPluginState(host)), ...busy];
+    if (left.length > 0) throw new SallyportError("E_PLUGIN_UNINSTALL", { left: left.join(", ") });
+    options.log.info("plugin.uninstalled", {});
+    return true;
+  });
+}
+
+/** What an installation lacks, a sentence each. */
+export function missingParts(state: PluginState, takeOver: boolean): readonly string[] {
+  const faults = registrationParts(state)
+    .filter(({ holds }) => !holds)
+    .map(({ detail }) => detail);
+  if (state.file === undefined) faults.unshift(`${pluginPath} is missing`);
+  if (takeOver && replacedClassHolder(state) === "another plugin")
+    faults.push("the replaced class id is another plugin's");
+  return faults;
+}
+
+async function changeHost<T>(host: PluginHost, options: PluginOptions, change: () => Promise<T>): Promise<T> {
+  const { clock, lockWaitMs: waitMs } = options;
+  return withHostLock(host.localPath(lockPath), { clock, waitMs }, change);
+}
+
+async function readNewFile(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new SallyportError("E_PLUGIN_FILE", { file: path, detail: reasonOf(error) }, { cause: error });
+  }
+}
+
+/**
+ * Puts the new file under the old one's name, which is only renamed: a process that has it loaded keeps it, and a failure
+ * later puts it back.
+ */
+async function placeFile(
+  host: PluginHost,
+  options: PluginOptions,
+  bytes: Buffer,
+): Promise<() => Promise<void>> {
+  const folder = host.localPath(pluginFolder);
+  const file = host.localPath(pluginPath);
+  const made = await mkdir(folder, { recursive: true });
+  for (const call of protectProgramFolder(pluginFolder)) {
+    const { exitCode, output } = await host.windows.run(call);
+    if (exitCode === 0) continue;
+    if (made !== undefined) await rmdir(folder).catch(() => undefined);
+    throw new SallyportError("E_PLUGIN_INSTALL", {
+      detail: `${pluginFolder} could not be protected: ${output}`,
+    });
+  }
+  const retired = `${file}${retiredMark}${options.clock.now().toString(36)}`;
+  const hadFile = await rename(file, retired).then(
+    () => true,
+    () => false,
+  );
+  const undo = async (): Promise<void> => {
+    await rm(file, { force: true });
+    if (hadFile) await rename(retired, file);
+    else if (made !== undefined) await rmdir(folder).catch(() => undefined);
+  };
+  try {
+    await writeFileAtomically(file, bytes);
+  } catch (error) {
+    await undo();
+    throw new SallyportError("E_PLUGIN_INSTALL", { detail: reasonOf(error) }, { cause: error });
+  }
+  return undo;
+}
+
+/** Registers and reads back; what is wrong, or `undefined`. */
+async function register(host: PluginHost, options: InstallOptions): Promise<string | undefined> {
+  const words = [
+    ...(options.takeOver ? ["take-over"] : []),
+    ...(options.authenticatedUsers ? ["authenticated-users"] : []),
+  ];
+  const { exitCode, output } = await host.windows.run(registerDll(pluginPath, words));
+  if (exitCode !== 0) {
+    const said = output === "" ? "" : ` (${output})`;
+    return `regsvr32 ended with ${exitCode}${said}; the Application event log has an entry of "Sallyport CCG plugin"`;
+  }
+  const faults = missingParts(await readPluginState(host), options.takeOver);
+  return faults.length === 0 ? undefined : faults.join("; ");
+}
+
+/** Surrogates keep the file they have loaded until they end; CCG starts a new one for the next call. */
+async function endSurrogates(host: PluginHost, options: PluginOptions): Promise<void> {
+  const listed = await host.windows.run(listProcessesWithModule(`${pluginFileName}*`));
+  for (const id of parseProcessList(listed.output)) {
+    const { exitCode } = await host.windows.run(endProcess(id));
+    if (exitCode === 0) options.log.info("plugin.surrogate-ended", { processId: id });
+  }
+}
+
+/** Deletes files of earlier versions. One that is still loaded waits for the next run. */
+async function deleteRetired(host: PluginHost, options: PluginOptions): Promise<void> {
+  const folder = host.localPath(pluginFolder);
+  const names = await readdir(folder).catch((): readonly string[] => []);
+  for (const name of names.filter((entry) => entry.includes(retiredMark))) {
+    await rm(join(folder, name), { force: true }).catch(() => {
+      options.log.info("plugin.file-in-use", { file: name });
+    });
+  }
+}
+
+/** @returns what could not be removed. */
+async function removeFolder(folder: string, clock: Clock): Promise<readonly string[]> {
+  for (const pause of [...deletePauses, undefined]) {
+    try {
+      await rm(folder, { recursive: true, force: true });
+      return [];
+    } catch (error) {
+      if (pause === undefined) return [`${pluginFolder} (${reasonOf(error)})`];
+      await delay(clock, pause);
+    }
+  }
+  return [];
+}
+
+function describeFile(file: { readonly version: string | undefined; readonly sha256: string }): string {
+  return `${file.version ?? "unknown version"} (${file.sha256.slice(0, 12)})`;
+}

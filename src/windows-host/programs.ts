@@ -1,0 +1,77 @@
+/**
+ * Calls of Windows programs for a COM server in a DLL: registration, the processes that have it loaded, access to its
+ * folder, and the events about it. Pure functions; see `windows-host.ts`.
+ * @module
+ */
+import type { HostCall } from "./windows-host.ts";
+
+/** Runs `DllRegisterServer`, or `DllInstall` with words for it. Exit code 0 only when the DLL says that it succeeded. */
+export function registerDll(path: string, words: readonly string[] = []): HostCall {
+  const choices = words.length === 0 ? [] : ["/n", `/i:${words.join(",")}`];
+  return { program: "regsvr32", args: ["/s", ...choices, path] };
+}
+
+export function unregisterDll(path: string): HostCall {
+  return { program: "regsvr32", args: ["/s", "/u", path] };
+}
+
+/** The processes that have a module of this file name loaded, as CSV. */
+export function listProcessesWithModule(fileName: string): HostCall {
+  return { program: "tasklist", args: ["/m", fileName, "/fo", "csv", "/nh"] };
+}
+
+/** Process ids in what {@link listProcessesWithModule} printed; empty also when it printed that there are none. */
+export function parseProcessList(output: string): readonly number[] {
+  return [...output.matchAll(/^"dllhost\.exe","(\d+)"/gim)].map(([, id]) => Number(id));
+}
+
+export function endProcess(id: number): HostCall {
+  return { program: "taskkill", args: ["/f", "/pid", String(id)] };
+}
+
+/** A folder whose files everybody may run and only SYSTEM and Administrators may change. */
+export function protectProgramFolder(path: string): readonly HostCall[] {
+  return [
+    { program: "icacls", args: [path, "/setowner", "*S-1-5-32-544", "/q"] },
+    {
+      program: "icacls",
+      args: [
+        path,
+        "/inheritance:r",
+        "/grant:r",
+        "*S-1-5-18:(OI)(CI)F",
+        "*S-1-5-32-544:(OI)(CI)F",
+        "*S-1-5-32-545:(OI)(CI)RX",
+        "/q",
+      ],
+    },
+  ];
+}
+
+/** Writes a folder's access list as SDDL, in UTF-16, to a file: the one form of it without names in some language. */
+export function saveAccessList(path: string, file: string): HostCall {
+  return { program: "icacls", args: [path, "/save", file, "/q"] };
+}
+
+/** The latest entries of an event channel as XML, newest first. */
+export function queryEvents(channel: string, count: number): HostCall {
+  return { program: "wevtutil", args: ["qe", channel, `/c:${count}`, "/rd:true", "/f:xml"] };
+}
+
+export interface WindowsEvent {
+  readonly id: number;
+  /** 1 critical, 2 error, 3 warning, 4 information. */
+  readonly level: number;
+  readonly time: string;
+}
+
+export function parseEvents(xml: string): readonly WindowsEvent[] {
+  return xml
+    .split(/(?=<Event[ >])/)
+    .map((event) => ({
+      id: Number(/<EventID[^>]*>(\d+)<\/EventID>/.exec(event)?.[1]),
+      level: Number(/<Level>(\d+)<\/Level>/.exec(event)?.[1]),
+      time: /SystemTime=['"]([^'"]+)['"]/.exec(event)?.[1] ?? "",
+    }))
+    .filter((event) => !Number.isNaN(event.id));
+}

@@ -1,0 +1,50 @@
+/**
+ * The registry as `reg.exe` prints it. Names of keys and values are compared without case, as Windows does.
+ * @module
+ */
+import type { HostCall, WindowsHost } from "./windows-host.ts";
+
+export interface RegistryValue {
+  /** Such as `REG_SZ`. */
+  readonly type: string;
+  readonly data: string;
+}
+
+/** Values by key and name, both in lower case; the key's default value has the empty name. Keys begin with `hklm\`. */
+export type RegistryContents = ReadonlyMap<string, ReadonlyMap<string, RegistryValue>>;
+
+/** A key with everything below it. Exit code 1 when it is not there. */
+export function queryRegistry(key: string): HostCall {
+  return { program: "reg", args: ["query", key, "/s"] };
+}
+
+/** Reads what `reg query … /s` printed. The default value's name is shown in the display language, always in brackets. */
+export function parseRegistryQuery(output: string): RegistryContents {
+  const contents = new Map<string, Map<string, RegistryValue>>();
+  let values: Map<string, RegistryValue> | undefined;
+  for (const line of output.split(/\r?\n/)) {
+    const key = /^HKEY_LOCAL_MACHINE\\(.*)$/i.exec(line)?.[1];
+    if (key !== undefined) {
+      values = new Map();
+      contents.set(`hklm\\${key.toLowerCase()}`, values);
+      continue;
+    }
+    const [, name, type, data] = /^ {4}(.*?) {4}(REG_[A-Z_]+)(?: {4}(.*))?$/.exec(line) ?? [];
+    if (name === undefined || type === undefined) continue;
+    values?.set(/^\(.*\)$/.test(name) ? "" : name.toLowerCase(), { type, data: data ?? "" });
+  }
+  return contents;
+}
+
+/** Several keys with everything below them; a key that is not there adds nothing. */
+export async function readRegistry(host: WindowsHost, keys: readonly string[]): Promise<RegistryContents> {
+  const contents = new Map<string, ReadonlyMap<string, RegistryValue>>();
+  const answers = await Promise.all(keys.map((key) => host.run(queryRegistry(key))));
+  for (const [index, key] of keys.entries()) {
+    const answer = answers[index];
+    if (answer?.exitCode !== 0) continue;
+    contents.set(key.toLowerCase(), new Map());
+    for (const [path, values] of parseRegistryQuery(answer.output)) contents.set(path, values);
+  }
+  return contents;
+}
