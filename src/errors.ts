@@ -128,6 +128,12 @@ export const errorTable = {
     remedy: "Shorten or correct the names that the certificate is to carry.",
     exitCode: 1,
   },
+  // Admission webhook
+  E_WEBHOOK_CERTIFICATE: {
+    message: "The webhook's certificate in {path} cannot be used: {detail}",
+    remedy: "Mount a certificate and its own private key in PEM, and name them with TLS_CRT and TLS_KEY.",
+    exitCode: 2,
+  },
   // CCG plugin on a host
   E_PLUGIN_HOST: {
     message: "The CCG plugin cannot work on this host: {reasons}.",

@@ -30,6 +30,14 @@ const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "answer the CCG plugin on a Windows host (run, cleanup, probe)",
     load: () => import("./commands/account-provider.ts"),
   },
+  admission: {
+    summary: "expand and authorise the credential specs of pods (run, check)",
+    load: () => import("./commands/admission.ts"),
+  },
+  credspec: {
+    summary: "check, make, convert and render credential specs",
+    load: () => import("./commands/credspec.ts"),
+  },
   plugin: {
     summary: "put the CCG plugin on a Windows host (install, uninstall, status)",
     load: () => import("./commands/plugin.ts"),

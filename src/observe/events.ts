@@ -5,6 +5,7 @@
  */
 export type LogEvent =
   | AccountProviderEvent
+  | AdmissionEvent
   | AuthenticatorEvent
   | DirectoryEvent
   | HostEvent
@@ -84,6 +85,14 @@ type KubernetesEvent =
   | "manifests.fault"
   | "manifests.fault-cleared"
   | "manifests.notifications-unavailable";
+
+/** The admission webhook. */
+type AdmissionEvent =
+  | "admission.caller-refused"
+  | "admission.certificate-kept"
+  | "admission.certificate-rotated"
+  | "admission.reviewed"
+  | "admission.setting-unused";
 
 /** The CCG plugin on a host: its files and its registration. */
 type PluginEvent =

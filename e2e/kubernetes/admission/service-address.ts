@@ -1,0 +1,52 @@
+/**
+ * What a Service does for its endpoints: one address, new connections go to whichever endpoints it has now, connections
+ * that exist stay where they are.
+ * @module
+ */
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+
+export class ServiceAddress {
+  /** Ports of the endpoints. */
+  endpoints: readonly number[] = [];
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #next = 0;
+
+  private constructor(server: Server) {
+    this.#server = server;
+    server.on("connection", (client) => this.#forward(client));
+  }
+
+  static async listen(): Promise<ServiceAddress> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return new ServiceAddress(server);
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+
+  #forward(client: Socket): void {
+    const port = this.endpoints[this.#next++ % this.endpoints.length];
+    if (port === undefined) {
+      client.destroy();
+      return;
+    }
+    const upstream = connect(port, "127.0.0.1");
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      this.#sockets.add(from);
+      from.pipe(to);
+      from.on("error", () => to.destroy());
+      from.on("close", () => this.#sockets.delete(from));
+    }
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * `admission run`: composes the service from its settings and serves until it is told to stop.
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import { systemClock } from "../clock.ts";
+import { configError, reasonOf } from "../errors.ts";
+import type { ResourceSource } from "../kubernetes/resource-source.ts";
+import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
+import { createLog, type Log } from "../observe/log.ts";
+import { createRegistry, type Registry } from "../observe/metrics.ts";
+import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
+import { version } from "../version.ts";
+import { createAccessReviewer } from "./access-review.ts";
+import { startAdmission } from "./admission.ts";
+import { createCachedSpecs } from "./cached-specs.ts";
+import { createManifestAccess } from "./manifest-access.ts";
+import type { AccessReviewer } from "./ports.ts";
+import { followMountedCertificate } from "./serving-certificate.ts";
+import type { AdmissionSettings } from "./settings.ts";
+
+/** @returns the exit code. @throws {SallyportError} when the service cannot start. */
+export async function runAdmission(settings: AdmissionSettings): Promise<number> {
+  const shutdown = watchShutdownSignals();
+  const log = createLog({ level: settings.logLevel }).with({ role: "admission" });
+  for (const setting of settings.unused) log.warn("admission.setting-unused", { setting });
+  const registry = createRegistry(version);
+  const clientAuthoritiesPem = await readClientAuthorities(settings.clientCaFile);
+  const { certificateFile, keyFile } = settings;
+  const certificate = await followMountedCertificate({ certificateFile, keyFile, clock: systemClock, log });
+  const { source, access } = await openWorld(settings, registry, log);
+  const specs = createCachedSpecs(source, systemClock, settings.cacheSpecs);
+  try {
+    const running = await startAdmission(
+      {
+        ...settings,
+        addresses: [settings.address],
+        operationsAddresses: [settings.operationsAddress],
+        clientAuthoritiesPem,
+        version,
+      },
+      { specs, access, certificate, registry, log, clock: systemClock },
+    );
+    await aborted(shutdown.signal);
+    await running.stop();
+    return 0;
+  } finally {
+    certificate.close();
+    await specs.close();
+    await source.close();
+    shutdown.dispose();
+  }
+}
+
+async function readClientAuthorities(file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw configError([{ setting: "--client-ca", problem: reasonOf(error) }]);
+  }
+}
+
+interface World {
+  readonly source: ResourceSource;
+  readonly access: AccessReviewer;
+}
+
+/** Where specs and access decisions come from. */
+export async function openWorld(
+  settings: Pick<AdmissionSettings, "source" | "accessCacheMs">,
+  registry: Registry,
+  log: Log,
+): Promise<World> {
+  const deps = { clock: systemClock, log, metrics: createKubernetesMetrics(registry) };
+  if (settings.source.kind === "manifests") {
+    const { createManifestFolderSource } = await import("../kubernetes/manifest-folder-source.ts");
+    const source = createManifestFolderSource(settings.source.folder, deps);
+    const access = createManifestAccess(source);
+    await access.synced();
+    return { source, access };
+  }
+  const [{ loadClusterConfig }, { createClusterClient }, { createClusterSource }] = await Promise.all([
+    import("../kubernetes/cluster-config.ts"),
+    import("../kubernetes/cluster-client.ts"),
+    import("../kubernetes/cluster-source.ts"),
+  ]);
+  const config = await loadClusterConfig({ kubeconfig: settings.source.kubeconfig, clock: systemClock });
+  const client = createClusterClient(config, log);
+  return {
+    source: createClusterSource(client, deps),
+    access: createAccessReviewer(client, { clock: systemClock, cacheMs: settings.accessCacheMs }),
+  };
+}

@@ -1,0 +1,60 @@
+/**
+ * `sallyport credspec lint | create | import | render`.
+ * @module
+ */
+import { createProgram, runProgram } from "./command-line.ts";
+import { processIo, type CommandIo } from "./command-io.ts";
+import { addCreate } from "./credspec-create.ts";
+import { addImport } from "./credspec-import.ts";
+import { addLint, type ClusterSpecs } from "./credspec-lint.ts";
+import { addRender } from "./credspec-render.ts";
+import type { AccountDirectory } from "../credential-spec/create.ts";
+
+/** What the commands reach outside the process, replaceable in tests. */
+export interface CredspecDependencies {
+  readonly io: CommandIo;
+  readonly clusterSpecs: ClusterSpecs;
+  /** How `create` reads facts from a directory; without it, its flags for that are not there. */
+  readonly openDirectory?: OpenDirectory;
+}
+
+export interface DirectoryFlags {
+  readonly ldapUrl: string;
+  readonly bindUser?: string;
+  readonly bindPasswordFile?: string;
+  readonly ldapCa?: string;
+}
+
+export type OpenDirectory = (flags: DirectoryFlags) => Promise<AccountDirectory & { close(): Promise<void> }>;
+
+/** A sub-command's action: the exit code of what it did. */
+export type Ran = (exitCode: Promise<number>) => Promise<void>;
+
+export function run(args: readonly string[]): Promise<number> {
+  return runCredspec(args, { io: processIo(), clusterSpecs: readClusterSpecs });
+}
+
+export async function runCredspec(
+  args: readonly string[],
+  dependencies: CredspecDependencies,
+): Promise<number> {
+  let exitCode = 0;
+  const ran: Ran = async (code) => {
+    exitCode = await code;
+  };
+  const program = createProgram(
+    "sallyport credspec",
+    "Credential specs: check them, make them, read others' and write them for Kubernetes, Docker, Swarm and Compose.",
+  );
+  addLint(program, dependencies, ran);
+  addCreate(program, dependencies, ran);
+  addImport(program, dependencies, ran);
+  addRender(program, dependencies, ran);
+  const usage = await runProgram(program, args);
+  return usage || exitCode;
+}
+
+const readClusterSpecs: ClusterSpecs = async (kubeconfig) => {
+  const { clusterSpecs } = await import("./cluster-specs.ts");
+  return await clusterSpecs(kubeconfig);
+};
