@@ -14,10 +14,12 @@ import {
 import { hasErrors } from "../credential-spec/lint.ts";
 import type { ScopedAccount } from "../credential-spec/model.ts";
 import { nameFor } from "../credential-spec/render/rendering.ts";
-import type { CredspecDependencies, DirectoryFlags, Ran } from "./credspec.ts";
+import type { CredspecDependencies, Ran } from "./credspec.ts";
+import { withAccessOptions, type AccessFlags } from "./directory-access.ts";
 import { describeFindings, renderSpec, specForms, type SpecForm } from "./spec-output.ts";
 
-interface CreateFlags extends Partial<DirectoryFlags> {
+interface CreateFlags extends AccessFlags {
+  readonly fromDirectory?: true;
   readonly account?: string;
   readonly sid?: string;
   readonly guid?: string;
@@ -58,24 +60,17 @@ export function addCreate(program: Command, dependencies: CredspecDependencies, 
     .option("--plugin-input <text>", "what the plugin is given")
     .option("--name <name>", "name of the resource (default: the account's)")
     .addOption(new Option("--output <form>", "what to print").choices([...specForms]).default("json"));
-  if (dependencies.openDirectory !== undefined) {
-    command
-      .option(
-        "--ldap-url <url>",
-        "read the facts from this domain controller, such as ldaps://dc1.contoso.com",
-      )
-      .option("--bind-user <user>", "account to ask as: user@domain or DOMAIN\\user")
-      .option("--bind-password-file <file>", "file with its password")
-      .option("--ldap-ca <file>", "PEM of the authority that issued the controller's certificate");
-  }
+  withAccessOptions(
+    command.option("--from-directory", "read the facts of the domain and the account from Active Directory"),
+  );
   command.action((flags: CreateFlags) => ran(create(flags, dependencies)));
 }
 
 async function create(flags: CreateFlags, dependencies: CredspecDependencies): Promise<number> {
   const { io } = dependencies;
   let draft = draftOf(flags);
-  if (flags.ldapUrl !== undefined) {
-    const completed = await fromDirectory(draft, { ...flags, ldapUrl: flags.ldapUrl }, dependencies);
+  if (flags.fromDirectory === true) {
+    const completed = await fromDirectory(draft, flags, dependencies);
     if (typeof completed === "string") {
       io.err(`sallyport: ${completed}\n`);
       return 1;
@@ -101,10 +96,10 @@ async function create(flags: CreateFlags, dependencies: CredspecDependencies): P
 
 async function fromDirectory(
   draft: SpecDraft,
-  flags: DirectoryFlags,
+  flags: AccessFlags,
   { openDirectory }: CredspecDependencies,
 ): Promise<SpecDraft | string> {
-  if (openDirectory === undefined || draft.accountName === undefined) {
+  if (draft.accountName === undefined) {
     throw configError([{ setting: "--account", problem: "is missing: the directory is asked about it" }]);
   }
   const directory = await openDirectory(flags);

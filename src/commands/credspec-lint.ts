@@ -5,18 +5,25 @@
 import { Option, type Command } from "commander";
 import { configError, reasonOf, type ConfigFault } from "../errors.ts";
 import { hasErrors } from "../credential-spec/lint.ts";
-import { renderReport, reportFormats, type ReportFormat } from "../credential-spec/lint-report.ts";
-import { lintSources, type LintInput } from "../credential-spec/lint-sources.ts";
+import {
+  renderReport,
+  reportFormats,
+  type LintedSource,
+  type ReportFormat,
+} from "../credential-spec/lint-report.ts";
+import { lintSources, lintSourcesByDirectory, type LintInput } from "../credential-spec/lint-sources.ts";
 import { version } from "../version.ts";
 import type { CommandIo } from "./command-io.ts";
 import type { CredspecDependencies, Ran } from "./credspec.ts";
+import { withAccessOptions, type AccessFlags } from "./directory-access.ts";
 
 /** The cluster's GMSACredentialSpecs, by name. */
 export type ClusterSpecs = (
   kubeconfig: string | undefined,
 ) => Promise<readonly { readonly name: string; readonly resource: Readonly<Record<string, unknown>> }[]>;
 
-interface LintFlags {
+interface LintFlags extends AccessFlags {
+  readonly directory?: true;
   readonly output: ReportFormat;
   readonly fromCluster?: true;
   readonly kubeconfig?: string;
@@ -24,7 +31,7 @@ interface LintFlags {
 }
 
 export function addLint(program: Command, dependencies: CredspecDependencies, ran: Ran): void {
-  program
+  const command = program
     .command("lint")
     .description("find what will not work in credential specs")
     .argument(
@@ -37,7 +44,10 @@ export function addLint(program: Command, dependencies: CredspecDependencies, ra
     .option("--from-cluster", "check every GMSACredentialSpec of the cluster as well")
     .addOption(new Option("--kubeconfig <file>", "cluster for --from-cluster").env("KUBECONFIG"))
     .option("--strict", "warnings count as faults")
-    .action((files: readonly string[], flags: LintFlags) => ran(lint(files, flags, dependencies)));
+    .option("--directory", "compare with what Active Directory says about the domain and the gMSA");
+  withAccessOptions(command).action((files: readonly string[], flags: LintFlags) =>
+    ran(lint(files, flags, dependencies)),
+  );
 }
 
 async function lint(
@@ -60,10 +70,24 @@ async function lint(
       })),
     );
   }
-  const sources = lintSources(inputs);
+  const sources =
+    flags.directory === true ? await lintByDirectory(inputs, flags, dependencies) : lintSources(inputs);
   dependencies.io.out(renderReport(sources, flags.output, version));
   const findings = sources.flatMap((source) => source.findings);
   return hasErrors(findings) || (flags.strict === true && findings.length > 0) ? 1 : 0;
+}
+
+async function lintByDirectory(
+  inputs: readonly LintInput[],
+  flags: LintFlags,
+  { openDirectory }: CredspecDependencies,
+): Promise<readonly LintedSource[]> {
+  const directory = await openDirectory(flags);
+  try {
+    return await lintSourcesByDirectory(inputs, directory);
+  } finally {
+    await directory.close();
+  }
 }
 
 /** @throws {SallyportError} `E_CONFIG_INVALID` naming every file that cannot be read. */

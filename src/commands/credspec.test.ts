@@ -3,7 +3,12 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { simulatedDirectory } from "../../test/fixtures/test-directory.ts";
+import { temporaryFolder } from "../../test/temporary-folder.ts";
+import { openAccountDirectory } from "./credspec-directory.ts";
 import { parse } from "yaml";
 import { sampleSpec } from "../../test/samples/credential-spec.ts";
 import type { CommandIo } from "./command-io.ts";
@@ -36,7 +41,12 @@ async function credspec(
     ...(more.answers === undefined ? {} : { ask: () => Promise.resolve(answers.shift() ?? "") }),
   };
   try {
-    const code = await runCredspec(args, { clusterSpecs: () => Promise.resolve([]), ...more, io });
+    const code = await runCredspec(args, {
+      clusterSpecs: () => Promise.resolve([]),
+      openDirectory: openAccountDirectory,
+      ...more,
+      io,
+    });
     return { code, out, err };
   } catch (error) {
     if (!(error instanceof SallyportError)) throw error;
@@ -164,30 +174,59 @@ test("create refuses facts that will not work", async () => {
   assert.match(ran.err, /SID of an account/);
 });
 
-test("create reads the facts from a directory, and a flag corrects it", async () => {
-  const asked: string[] = [];
-  const ran = await credspec(
-    ["create", "--account", "WebApp01$", "--ldap-url", "ldaps://dc", "--forest-name", "root.example"],
-    {},
-    {
-      openDirectory: () =>
-        Promise.resolve({
-          describe: (name) => {
-            asked.push(name);
-            return Promise.resolve({ found: true, accountName: "webapp01", domain: facts });
-          },
-          close: () => Promise.resolve(),
-        }),
-    },
-  );
+/** Flags that reach the simulated directory of this test as its impersonation account. */
+async function directoryFlags(t: TestContext): Promise<readonly string[]> {
+  const { certificateAuthority, server } = await simulatedDirectory(t);
+  const folder = temporaryFolder(t);
+  const account = { username: "ccg-impersonator", password: "Imp3rson@te!", domainName: "contoso.test" };
+  for (const [key, value] of Object.entries({ ...account, "ca.crt": certificateAuthority })) {
+    writeFileSync(join(folder, key), value);
+  }
+  return [
+    "--server",
+    `ldaps://${server.host}:${server.port}`,
+    "--ca",
+    join(folder, "ca.crt"),
+    "--credentials",
+    folder,
+  ];
+}
 
-  const { DomainJoinConfig: domain } = JSON.parse(ran.out) as ReturnType<typeof sampleSpec>;
-  assert.deepEqual(asked, ["WebApp01$"]);
-  assert.deepEqual([domain["MachineAccountName"], domain["DnsTreeName"]], ["webapp01", "root.example"]);
+test("create reads the facts from a directory, a flag corrects it, and lint finds nothing but the correction", async (t) => {
+  const flags = await directoryFlags(t);
+
+  const exact = await credspec(["create", "--from-directory", "--account", "WEBAPP01$", ...flags]);
+  const corrected = await credspec([
+    ...["create", "--from-directory", "--account", "webapp01", "--forest-name", "root.example"],
+    ...flags,
+  ]);
+  const clean = await credspec(["lint", "a.json", "--directory", ...flags], { "a.json": exact.out });
+  const faulty = await credspec(["lint", "b.json", "--directory", ...flags], { "b.json": corrected.out });
+
+  const { DomainJoinConfig: domain } = JSON.parse(exact.out) as ReturnType<typeof sampleSpec>;
+  assert.deepEqual(
+    [domain["MachineAccountName"], domain["DnsName"], domain["NetBiosName"]],
+    ["webapp01", "contoso.test", "CONTOSO"],
+  );
+  assert.equal(clean.code, 0, clean.out);
+  assert.equal(faulty.code, 1);
+  assert.match(faulty.out, /DnsTreeName/);
+  assert.match(faulty.out, /the directory says contoso\.test/);
 });
 
-test("create without a directory has no directory flags", async () => {
-  assert.equal((await credspec(["create", "--ldap-url", "ldaps://dc"])).code, 2);
+test("create and lint say that the directory has no such account", async (t) => {
+  const flags = await directoryFlags(t);
+
+  const created = await credspec(["create", "--from-directory", "--account", "ghost01", ...flags]);
+  const linted = await credspec(["lint", "a.json", "--directory", ...flags], { "a.json": good });
+
+  assert.deepEqual([created.code, created.out], [1, ""]);
+  assert.match(created.err, /contoso\.test has no group managed service account ghost01/);
+  assert.equal(linted.code, 1);
+});
+
+test("create from a directory needs the account's name", async () => {
+  assert.equal((await credspec(["create", "--from-directory"])).code, 2);
 });
 
 test("import turns a UTF-16 file into a clean resource", async () => {

@@ -9,29 +9,23 @@ import { addImport } from "./credspec-import.ts";
 import { addLint, type ClusterSpecs } from "./credspec-lint.ts";
 import { addRender } from "./credspec-render.ts";
 import type { AccountDirectory } from "../credential-spec/create.ts";
+import type { AccessFlags } from "./directory-access.ts";
 
 /** What the commands reach outside the process, replaceable in tests. */
 export interface CredspecDependencies {
   readonly io: CommandIo;
   readonly clusterSpecs: ClusterSpecs;
-  /** How `create` reads facts from a directory; without it, its flags for that are not there. */
-  readonly openDirectory?: OpenDirectory;
+  /** How `create` and `lint` ask a directory. */
+  readonly openDirectory: OpenDirectory;
 }
 
-export interface DirectoryFlags {
-  readonly ldapUrl: string;
-  readonly bindUser?: string;
-  readonly bindPasswordFile?: string;
-  readonly ldapCa?: string;
-}
-
-export type OpenDirectory = (flags: DirectoryFlags) => Promise<AccountDirectory & { close(): Promise<void> }>;
+export type OpenDirectory = (flags: AccessFlags) => Promise<AccountDirectory & { close(): Promise<void> }>;
 
 /** A sub-command's action: the exit code of what it did. */
 export type Ran = (exitCode: Promise<number>) => Promise<void>;
 
 export function run(args: readonly string[]): Promise<number> {
-  return runCredspec(args, { io: processIo(), clusterSpecs: readClusterSpecs });
+  return runCredspec(args, { io: processIo(), clusterSpecs: readClusterSpecs, openDirectory: askDirectory });
 }
 
 export async function runCredspec(
@@ -57,4 +51,9 @@ export async function runCredspec(
 const readClusterSpecs: ClusterSpecs = async (kubeconfig) => {
   const { clusterSpecs } = await import("./cluster-specs.ts");
   return await clusterSpecs(kubeconfig);
+};
+
+const askDirectory: OpenDirectory = async (flags) => {
+  const { openAccountDirectory } = await import("./credspec-directory.ts");
+  return await openAccountDirectory(flags);
 };

@@ -148,6 +148,16 @@ export const lintRules = {
     consequence: "The entry stands there twice, which usually means that its scope was meant to differ.",
     remedy: "Remove it, or correct its scope.",
   },
+  "directory-disagrees": {
+    severity: "error",
+    consequence: "The container asks for a trust to a domain that is described wrongly, and gets none.",
+    remedy: "Write what the directory says; `sallyport credspec create --from-directory` does.",
+  },
+  "unknown-account": {
+    severity: "error",
+    consequence: "Nobody can hand out the password of an account that the domain does not have.",
+    remedy: "Correct the name (sAMAccountName without $), or create the gMSA.",
+  },
   "domain-disagrees": {
     severity: "warning",
     consequence:

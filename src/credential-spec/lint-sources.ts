@@ -2,7 +2,9 @@
  * Lints several sources at once, so that what only their comparison shows is found too.
  * @module
  */
+import type { AccountDirectory } from "./create.ts";
 import { nodeOf, type JsonNode } from "./json.ts";
+import { lintAgainstDirectory } from "./lint-directory.ts";
 import type { LintedSource } from "./lint-report.ts";
 import { lintCredentialSpec, lintTogether, type Finding } from "./lint.ts";
 import { readDocuments, type FoundSpec } from "./read-documents.ts";
@@ -23,6 +25,25 @@ export function lintSources(inputs: readonly LintInput[]): readonly LintedSource
     text,
     specs: specs.length,
     findings: [...findings, ...specs.flatMap((found) => [...lintFound(found), ...(shared.shift() ?? [])])],
+  }));
+}
+
+/** {@link lintSources}, and a comparison of each spec with what a directory says. Rejects when it cannot be asked. */
+export async function lintSourcesByDirectory(
+  inputs: readonly LintInput[],
+  directory: AccountDirectory,
+): Promise<readonly LintedSource[]> {
+  const readings = inputs.map(read);
+  const found = await Promise.all(
+    readings.map(async ({ specs }) =>
+      (
+        await Promise.all(specs.map(({ spec, pointer }) => lintAgainstDirectory(spec, pointer, directory)))
+      ).flat(),
+    ),
+  );
+  return lintSources(inputs).map((source, index) => ({
+    ...source,
+    findings: [...source.findings, ...(found[index] ?? [])],
   }));
 }
 

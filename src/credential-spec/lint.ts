@@ -293,7 +293,8 @@ interface DomainNames {
   readonly netbiosName?: string | undefined;
 }
 
-function textOf(node: JsonNode | undefined): string | undefined {
+/** The text of a string node. */
+export function textOf(node: JsonNode | undefined): string | undefined {
   return node?.type === "string" ? node.value : undefined;
 }
 

@@ -126,6 +126,21 @@ export async function retrieveManagedPassword(
   }, options.signal);
 }
 
+/**
+ * Looks the account up and leaves its password alone. Throws `E_DIRECTORY_…` when the directory cannot be asked.
+ * @param name `sAMAccountName`, with or without its `$`
+ */
+export async function findManagedAccount(
+  directory: Directory,
+  domain: string,
+  name: string,
+): Promise<ManagedAccount | undefined> {
+  return directory.asService(async (connection, signal) => {
+    const entry = await findEntry(connection, domain, name, signal);
+    return entry === undefined ? undefined : readAccount(entry);
+  });
+}
+
 async function findEntry(
   connection: DirectoryConnection,
   domain: string,
