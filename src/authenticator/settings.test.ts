@@ -14,7 +14,7 @@ server:
   stateDir: /var/state
   generateKubeconfig: /etc/kubeconfig.yaml
   kubeconfigPregenerated: false
-  kubeconfig: /root/.kube/config
+  kubeconfig: /etc/ack/kube/config
   master: https://127.0.0.1:6443
   backendMode: [MountedFile, CRD]
   dynamicFilePath: /etc/dynamic.json
@@ -51,7 +51,7 @@ describe("the documented configuration", () => {
     assert.equal(settings.hostname, "authenticator.local");
     assert.equal(settings.stateDir, "/var/state");
     assert.equal(settings.generateKubeconfig, "/etc/kubeconfig.yaml");
-    assert.equal(settings.kubeconfig, "/root/.kube/config");
+    assert.equal(settings.kubeconfig, "/etc/ack/kube/config");
     assert.equal(settings.master, "https://127.0.0.1:6443");
     assert.equal(settings.stsOrigin, "https://sts-vpc.cn-hangzhou.aliyuncs.com");
     assert.equal(settings.dynamicFilePath, "/etc/dynamic.json");
