@@ -127,20 +127,24 @@ export const gmsaWebhookValues = z.strictObject({
       example: true,
       with: { credential: { domainJoinConfig } },
     }),
-    domainJoinConfig: group("The domain and the account.", {
-      dnsName: value(text, "", { about: "DNS name of the domain.", example: "contoso.example" }),
-      dnsTreeName: value(text, "", { about: "DNS name of the forest.", example: "contoso.example" }),
-      guid: value(text, "", {
-        about: "GUID of the domain.",
-        example: "244818ae-87ac-4fcd-92ec-e79e5252348a",
-      }),
-      machineAccountName: value(text, "", { about: "Name of the gMSA.", example: "webapp01" }),
-      netBiosName: value(text, "", { about: "NetBIOS name of the domain.", example: "CONTOSO" }),
-      sid: value(text, "", {
-        about: "SID of the domain.",
-        example: "S-1-5-21-2126449477-2524075714-3094792973",
-      }),
-    }),
+    domainJoinConfig: group(
+      "The domain and the account.",
+      Object.fromEntries(
+        (
+          [
+            ["dnsName", "DNS name of the domain.", "eu.contoso.example"],
+            ["dnsTreeName", "DNS name of the forest.", "forest.example"],
+            ["guid", "GUID of the domain.", "0a1b2c3d-87ac-4fcd-92ec-e79e5252348a"],
+            ["machineAccountName", "Name of the gMSA.", "webapp02"],
+            ["netBiosName", "NetBIOS name of the domain.", "EU"],
+            ["sid", "SID of the domain.", "S-1-5-21-1-2-3"],
+          ] as const
+        ).map(([name, about, example]) => [
+          name,
+          value(text, "", { about, example, with: { credential: { enabled: true, domainJoinConfig } } }),
+        ]),
+      ),
+    ),
     hostAccountConfig: value(anyObject, {}, {
       about: "`pluginGUID`, `portableCcgVersion` and `pluginInput` for hosts outside the domain.",
       example: {

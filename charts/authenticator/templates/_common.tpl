@@ -40,6 +40,15 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
+{{/* `rollingUpdate` of the defaults is merged into whatever the operator sets, and belongs to one type alone. */}}
+{{- define "sallyport.strategy" -}}
+{{- if eq .type "RollingUpdate" }}
+{{- toYaml . }}
+{{- else -}}
+type: {{ .type }}
+{{- end }}
+{{- end -}}
+
 {{/* Taints that Windows nodes usually carry, and what the operator adds. */}}
 {{- define "sallyport.windowsTolerations" -}}
 {{- if .Values.defaultTolerations }}
