@@ -63,7 +63,8 @@ export async function applyDefinition(client: ClusterClient, definition: Definit
     const answer = await client.request({
       method: "PATCH",
       path,
-      query: { fieldManager: "sallyport-chart", force: "true" },
+      // Helm 4 applies what is in `crds/` under this name: two names would dispute each change.
+      query: { fieldManager: "helm", force: "true" },
       contentType: "application/apply-patch+yaml",
       body: definition.manifest,
     });

@@ -203,7 +203,11 @@ spec:
       {{- with .affinity }}
       affinity: {{- toYaml . | nindent 8 }}
       {{- end }}
-      tolerations: {{- include "sallyport.windowsTolerations" $root | nindent 8 }}
+      tolerations:
+        # Nodes that are down get a pod, too: that is how they are known by name.
+        - { key: node.kubernetes.io/unreachable, operator: Exists }
+        - { key: node.kubernetes.io/not-ready, operator: Exists }
+        {{- include "sallyport.windowsTolerations" $root | nindent 8 }}
       securityContext: {{- toYaml .securityContext | nindent 8 }}
       initContainers:
         - name: cleanup
@@ -232,7 +236,8 @@ metadata:
     {{- include "sallyport.cleanupAnnotations" "0" | nindent 4 }}
     helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
 spec:
-  backoffLimit: 2
+  # It asks again and again by itself; what it says in the end is the end.
+  backoffLimit: 0
   template:
     metadata:
       labels:

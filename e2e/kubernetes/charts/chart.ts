@@ -103,8 +103,8 @@ export class ApiPaths {
   }
 }
 
-/** Kinds that come and go by themselves. */
-const restless = new Set(["events", "leases", "endpoints", "endpointslices"]);
+/** Kinds that come and go by themselves; an APIService is the API server's own shadow of a CustomResourceDefinition. */
+const restless = new Set(["events", "leases", "endpoints", "endpointslices", "apiservices"]);
 
 /** Every object of the cluster, by its path. */
 export async function everything(cluster: Cluster): Promise<ReadonlySet<string>> {

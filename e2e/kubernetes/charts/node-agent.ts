@@ -38,6 +38,7 @@ export class NodeAgent {
   readonly #pods = new Map<string, AbortController>();
   readonly #running = new Set<GuardedProcess>();
   #log = "";
+  #started = 0;
   #stopped = false;
   #loop: Promise<void> = Promise.resolve();
 
@@ -57,13 +58,24 @@ export class NodeAgent {
   /** Resolves to the folder that stands for the node's file system. */
   async addNode(name: string, os: "linux" | "windows", options: { down?: boolean } = {}): Promise<string> {
     const root = join(this.#folder, name);
-    mkdirSync(root);
+    mkdirSync(root, { recursive: true });
     const { admin } = this.#cluster;
     await admin.expect("POST", "/api/v1/nodes", {
       apiVersion: "v1",
       kind: "Node",
       metadata: { name, labels: { "kubernetes.io/os": os, "kubernetes.io/hostname": name } },
     });
+    // A new node is tainted until the controllers find it ready; they taint one that is silent.
+    const silent = ["NoSchedule", "NoExecute"].map((effect) => ({
+      key: "node.kubernetes.io/unreachable",
+      effect,
+    }));
+    await admin.expect(
+      "PATCH",
+      `/api/v1/nodes/${name}`,
+      { spec: { taints: options.down === true ? silent : null } },
+      "application/merge-patch+json",
+    );
     await admin.expect(
       "PATCH",
       `/api/v1/nodes/${name}/status`,
@@ -244,7 +256,12 @@ export class NodeAgent {
       }
       return argument.replace(/=\/var\/lib\//u, `=${node.root}/var/lib/`);
     });
-    const logFile = join(this.#folder, "logs", `${String(pod.metadata.name)}-${String(container.name)}.log`);
+    this.#started += 1;
+    const logFile = join(
+      this.#folder,
+      "logs",
+      `${String(pod.metadata.name)}-${String(container.name)}-${String(this.#started)}.log`,
+    );
     const child = new GuardedProcess(process.execPath, [program, ...args], {
       logFile,
       environment: context.environment,
