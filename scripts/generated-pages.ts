@@ -7,6 +7,7 @@ import { errorTable } from "../src/errors.ts";
 import { createAccountProviderMetrics } from "../src/observe/account-provider-metrics.ts";
 import { createAuthenticatorMetrics } from "../src/observe/authenticator-metrics.ts";
 import { createKubernetesMetrics } from "../src/observe/kubernetes-metrics.ts";
+import { createLoginMetrics } from "../src/observe/login-metrics.ts";
 import { createRegistry, type Registry } from "../src/observe/metrics.ts";
 import { chartFiles } from "./charts/chart-files.ts";
 
@@ -55,6 +56,7 @@ const registries: readonly (readonly [string, (registry: Registry) => void])[] =
       }),
   ],
   ["Authenticator", (registry) => createAuthenticatorMetrics(registry)],
+  ["Directory login", (registry) => createLoginMetrics(registry)],
   ["Reading from Kubernetes", (registry) => createKubernetesMetrics(registry)],
 ];
 
