@@ -1,0 +1,95 @@
+/**
+ * The manifests in `deploy/` and the charts are two ways to the same objects: what stands in a manifest stands in the
+ * rendered chart, field by field.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import type { KubernetesObject } from "../api-client.ts";
+import type { Cluster } from "../cluster.ts";
+import { sharedCluster } from "../shared-cluster.ts";
+import { chartPath, objectsIn } from "./chart.ts";
+
+const deploy = join(import.meta.dirname, "../../../deploy");
+
+let cluster: Cluster;
+before(async () => {
+  cluster = await sharedCluster();
+});
+after(() => cluster.close());
+
+function manifests(...files: readonly string[]): readonly KubernetesObject[] {
+  return files.flatMap((file) => objectsIn(readFileSync(join(deploy, file), "utf8")));
+}
+
+/** Paths at which the rendered object says something else than the manifest, or nothing. */
+function differences(manifest: unknown, rendered: unknown, path = ""): readonly string[] {
+  if (typeof manifest !== "object" || manifest === null) {
+    return manifest === rendered ? [] : [`${path}: ${JSON.stringify(manifest)} is ${JSON.stringify(rendered)}`];
+  }
+  if (typeof rendered !== "object" || rendered === null) return [`${path} is missing`];
+  if (Array.isArray(manifest) && manifest.length !== (rendered as readonly unknown[]).length)
+    return [`${path}: ${String(manifest.length)} entries are ${String((rendered as readonly unknown[]).length)}`];
+  return Object.entries(manifest).flatMap(([name, value]) =>
+    differences(value, (rendered as Readonly<Record<string, unknown>>)[name], `${path}.${name}`),
+  );
+}
+
+async function rendered(
+  chart: "gmsa-webhook" | "authenticator",
+  release: string,
+  namespace: string,
+  values: readonly string[],
+): Promise<ReadonlyMap<string, KubernetesObject>> {
+  const result = await cluster.helm4([
+    "template",
+    release,
+    chartPath(chart),
+    "--namespace",
+    namespace,
+    ...values,
+  ]);
+  return new Map(
+    objectsIn(result.stdout).map((object) => [`${String(object.kind)} ${String(object.metadata.name)}`, object]),
+  );
+}
+
+test("deploy/gmsa-webhook and the chart say the same", async () => {
+  const chart = await rendered("gmsa-webhook", "gmsa-webhook", "gmsa-webhook", [
+    "--set=validatingAdmissionPolicy.enabled=true",
+    // There the certificate is somebody else's matter.
+    "--set=certificates.mode=secret,certificates.caBundle=eA==",
+  ]);
+  const objects = manifests(
+    "gmsa-webhook/rbac.yaml",
+    "gmsa-webhook/webhooks.yaml",
+    "gmsa-webhook/validating-admission-policy.yaml",
+  );
+  assert.ok(objects.length >= 7);
+  for (const object of objects) {
+    const id = `${String(object.kind)} ${String(object.metadata.name)}`;
+    assert.deepEqual(differences(object, chart.get(id), id), []);
+  }
+});
+
+test("deploy/authenticator and the chart say the same", async () => {
+  const chart = await rendered("authenticator", "ack-ram-authenticator", "kube-system", [
+    "--set=clusterId=c-example,image.repository=sallyport",
+  ]);
+  for (const object of manifests("authenticator/authenticator.yaml")) {
+    const id = `${String(object.kind)} ${String(object.metadata.name)}`;
+    // The text of the configuration file holds comments there, and ports here.
+    if (object.kind === "ConfigMap") continue;
+    // The image's own entry point is `sallyport`.
+    for (const container of [
+      ...((object.spec?.template?.spec?.initContainers ?? []) as KubernetesObject[]),
+      ...((object.spec?.template?.spec?.containers ?? []) as KubernetesObject[]),
+    ]) {
+      delete container.command;
+    }
+    assert.deepEqual(differences(object, chart.get(id), id), []);
+  }
+});
