@@ -20,4 +20,6 @@ for (const [path, text] of pages) {
   writeFileSync(join(repository, path), text);
   if (path.endsWith(".md")) process.stdout.write(`${path}\n`);
 }
-process.stdout.write(`${[...pages.keys()].filter((path) => path.startsWith("charts/")).length} files in charts\n`);
+process.stdout.write(
+  `${[...pages.keys()].filter((path) => path.startsWith("charts/")).length} files in charts\n`,
+);

@@ -48,28 +48,24 @@ export const authenticatorValues = z.strictObject({
     about: "Required: the id that tokens are signed for, the same as in the users' kubeconfigs.",
     example: "c0123456789abcdef0123456789abcdef",
   }),
-  config: value(
-    configuration,
-    { server: { backendMode: ["MountedFile", "CRD"] } } as never,
-    {
-      about:
-        "More of the configuration file, see [authenticator.md](authenticator.md#configuration-file). `clusterID` comes from `clusterId`.",
-      example: {
-        server: {
-          region: "cn-hangzhou",
-          backendMode: ["MountedFile", "CRD", "ACKConfigMap"],
-          stsTimeout: "5s",
-          mapUsers: [
-            {
-              userARN: "acs:ram::1234567890123456:user/admin",
-              username: "admin",
-              groups: ["system:masters"],
-            },
-          ],
-        },
+  config: value(configuration, { server: { backendMode: ["MountedFile", "CRD"] } } as never, {
+    about:
+      "More of the configuration file, see [authenticator.md](authenticator.md#configuration-file). `clusterID` comes from `clusterId`.",
+    example: {
+      server: {
+        region: "cn-hangzhou",
+        backendMode: ["MountedFile", "CRD", "ACKConfigMap"],
+        stsTimeout: "5s",
+        mapUsers: [
+          {
+            userARN: "acs:ram::1234567890123456:user/admin",
+            username: "admin",
+            groups: ["system:masters"],
+          },
+        ],
       },
     },
-  ),
+  }),
   configMapName: value(text, "alibabacloud-auth", {
     about: "ConfigMap that the backend ACKConfigMap reads; the only one that may be read.",
     example: "alibabacloud-auth",
@@ -103,10 +99,14 @@ export const authenticatorValues = z.strictObject({
     }),
     image: group("The image of the Job that does it.", imageValues("sallyport/sallyport")),
   }),
-  controlPlaneNodes: value(anyObject, { "node-role.kubernetes.io/control-plane": "" }, {
-    about: "Labels of the nodes it runs on.",
-    example: { "node-role.kubernetes.io/master": "" },
-  }),
+  controlPlaneNodes: value(
+    anyObject,
+    { "node-role.kubernetes.io/control-plane": "" },
+    {
+      about: "Labels of the nodes it runs on.",
+      example: { "node-role.kubernetes.io/master": "" },
+    },
+  ),
   updateStrategy: value(
     anyObject,
     { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1 } },

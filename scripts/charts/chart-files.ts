@@ -73,7 +73,10 @@ export function chartFiles(): ReadonlyMap<string, string> {
     for (const { path, schema: leaf } of leavesOf(schema)) {
       if (leaf.deprecated === true) continue;
       const about = `\`${path.join(".")}\``;
-      const values = [chart.required ?? {}, leaf.with ?? {}, at(path, leaf.examples?.[0])].reduce(deepMerge, {});
+      const values = [chart.required ?? {}, leaf.with ?? {}, at(path, leaf.examples?.[0])].reduce(
+        deepMerge,
+        {},
+      );
       files.set(`${folder}/ci/${path.join(".")}-values.yaml`, exampleFile(about, values));
     }
   }

@@ -21,7 +21,6 @@ import {
   podValues,
   port,
   text,
-
   value,
   windowsValues,
 } from "./values.ts";
@@ -32,19 +31,19 @@ const dnsName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?
 
 /** One GMSACredentialSpec; the facts are those of `sallyport credspec create`. */
 const credentialSpec = z.strictObject({
-    name: z.string().regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/),
-    account: z.string().optional(),
-    domain: z
-      .strictObject({ dnsName, forestName: dnsName.optional(), netbiosName: z.string().max(15), sid, guid })
-      .optional(),
-    additionalAccounts: z.array(z.strictObject({ name: z.string(), scope: z.string() })).optional(),
-    pluginGuid: guid.optional(),
-    pluginInput: z.string().optional(),
-    credspec: anyObject.optional(),
-    serviceAccounts: z.array(z.strictObject({ namespace: z.string(), name: z.string() })).optional(),
-    labels: anyObject.optional(),
-    annotations: anyObject.optional(),
-  });
+  name: z.string().regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/),
+  account: z.string().optional(),
+  domain: z
+    .strictObject({ dnsName, forestName: dnsName.optional(), netbiosName: z.string().max(15), sid, guid })
+    .optional(),
+  additionalAccounts: z.array(z.strictObject({ name: z.string(), scope: z.string() })).optional(),
+  pluginGuid: guid.optional(),
+  pluginInput: z.string().optional(),
+  credspec: anyObject.optional(),
+  serviceAccounts: z.array(z.strictObject({ namespace: z.string(), name: z.string() })).optional(),
+  labels: anyObject.optional(),
+  annotations: anyObject.optional(),
+});
 
 const contoso = {
   dnsName: "contoso.example",
@@ -58,7 +57,11 @@ const inManagerMode = { certificates: { mode: "certManager" } };
 function certificate(what: string): z.ZodType {
   return group(`${what} that cert-manager makes.`, {
     duration: value(goDuration, "2160h", { about: "Its life.", example: "720h", with: inManagerMode }),
-    renewBefore: value(goDuration, "360h", { about: "When it is renewed before its end.", example: "240h", with: inManagerMode }),
+    renewBefore: value(goDuration, "360h", {
+      about: "When it is renewed before its end.",
+      example: "240h",
+      with: inManagerMode,
+    }),
     privateKey: value(
       anyObject,
       { rotationPolicy: "Always", algorithm: "RSA", size: 3072, encoding: "PKCS8" },
@@ -170,4 +173,3 @@ export const gmsaAccountProviderValues = z.strictObject({
   networkPolicy: networkPolicyValues(),
   cleanup: cleanupValues("what the provider left on the hosts is removed"),
 });
-

@@ -24,7 +24,6 @@ import {
   value,
 } from "./values.ts";
 
-
 const inManagerMode = { certificates: { mode: "certManager" } };
 
 /** A self-signed certificate "example authority", PEM in base64; its key was thrown away. */
@@ -41,7 +40,11 @@ const exampleBundle =
 
 const failurePolicy = z.enum(["Fail", "Ignore"]);
 
-function webhook(what: string, timeoutSeconds: number, failure: "Fail" | "Ignore"): Record<string, z.ZodType> {
+function webhook(
+  what: string,
+  timeoutSeconds: number,
+  failure: "Fail" | "Ignore",
+): Record<string, z.ZodType> {
   return {
     failurePolicy: value(failurePolicy, failure, {
       about: `What happens when ${what} cannot be asked.`,
@@ -77,7 +80,8 @@ export const gmsaWebhookValues = z.strictObject({
       with: inManagerMode,
     }),
     authoritySecretName: value(objectName, "", {
-      about: "Secret in which the replicas share their authority (mode `selfManaged`). Empty: `<release>-authority`.",
+      about:
+        "Secret in which the replicas share their authority (mode `selfManaged`). Empty: `<release>-authority`.",
       example: "webhook-authority",
     }),
     caBundle: value(text, "", {
@@ -93,13 +97,25 @@ export const gmsaWebhookValues = z.strictObject({
         with: { certificates: { caBundle: exampleBundle } },
       }),
       version: formerValue("The API is always cert-manager.io/v1."),
-      issuerRef: value(anyObject, {}, {
-        about: "An issuer of yours; empty: one that this chart makes.",
-        example: { kind: "ClusterIssuer", name: "corporate" },
+      issuerRef: value(
+        anyObject,
+        {},
+        {
+          about: "An issuer of yours; empty: one that this chart makes.",
+          example: { kind: "ClusterIssuer", name: "corporate" },
+          with: inManagerMode,
+        },
+      ),
+      duration: value(goDuration, "2160h", {
+        about: "Life of the certificate.",
+        example: "720h",
         with: inManagerMode,
       }),
-      duration: value(goDuration, "2160h", { about: "Life of the certificate.", example: "720h", with: inManagerMode }),
-      renewBefore: value(goDuration, "360h", { about: "When it is renewed before its end.", example: "240h", with: inManagerMode }),
+      renewBefore: value(goDuration, "360h", {
+        about: "When it is renewed before its end.",
+        example: "240h",
+        with: inManagerMode,
+      }),
     }),
     certReload: formerValue("Certificates are always followed."),
   }),
@@ -145,15 +161,19 @@ export const gmsaWebhookValues = z.strictObject({
         ]),
       ),
     ),
-    hostAccountConfig: value(anyObject, {}, {
-      about: "`pluginGUID`, `portableCcgVersion` and `pluginInput` for hosts outside the domain.",
-      example: {
-        pluginGUID: "e4781092-f116-4b79-b55e-28eb6a224e26",
-        portableCcgVersion: "1",
-        pluginInput: "contoso-web:webapp-creds",
+    hostAccountConfig: value(
+      anyObject,
+      {},
+      {
+        about: "`pluginGUID`, `portableCcgVersion` and `pluginInput` for hosts outside the domain.",
+        example: {
+          pluginGUID: "e4781092-f116-4b79-b55e-28eb6a224e26",
+          portableCcgVersion: "1",
+          pluginInput: "contoso-web:webapp-creds",
+        },
+        with: { credential: { enabled: true, domainJoinConfig } },
       },
-      with: { credential: { enabled: true, domainJoinConfig } },
-    }),
+    ),
   }),
   mutating: group("The webhook that fills in the contents.", {
     ...webhook("it", 10, "Fail"),
@@ -169,15 +189,23 @@ export const gmsaWebhookValues = z.strictObject({
     enforce: value(flag, false, { about: "Refuse what it finds, instead of a warning.", example: true }),
     ...webhook("it", 5, "Ignore"),
   }),
-  namespaceSelector: value(anyObject, {}, {
-    about:
-      "Namespaces whose pods are sent; empty: all but the release's own and those with the label `windows.k8s.io/disabled=true`.",
-    example: { matchLabels: { gmsa: "enabled" } },
-  }),
-  objectSelector: value(anyObject, {}, {
-    about: "Pods that are sent.",
-    example: { matchLabels: { gmsa: "enabled" } },
-  }),
+  namespaceSelector: value(
+    anyObject,
+    {},
+    {
+      about:
+        "Namespaces whose pods are sent; empty: all but the release's own and those with the label `windows.k8s.io/disabled=true`.",
+      example: { matchLabels: { gmsa: "enabled" } },
+    },
+  ),
+  objectSelector: value(
+    anyObject,
+    {},
+    {
+      about: "Pods that are sent.",
+      example: { matchLabels: { gmsa: "enabled" } },
+    },
+  ),
   matchConditions: group("Only pods with gMSA settings are sent.", {
     enabled: value(flag, true, {
       about: "API servers before 1.28 need false: every pod is sent then.",
@@ -251,7 +279,13 @@ export const gmsaWebhookValues = z.strictObject({
   }),
   podSecurityContext: value(
     anyObject,
-    { runAsNonRoot: true, runAsUser: 65_532, runAsGroup: 65_532, fsGroup: 65_532, seccompProfile: { type: "RuntimeDefault" } },
+    {
+      runAsNonRoot: true,
+      runAsUser: 65_532,
+      runAsGroup: 65_532,
+      fsGroup: 65_532,
+      seccompProfile: { type: "RuntimeDefault" },
+    },
     { about: "Security context of the pods.", example: { runAsNonRoot: true, runAsUser: 1001 } },
   ),
   securityContext: value(
@@ -263,10 +297,14 @@ export const gmsaWebhookValues = z.strictObject({
     },
   ),
   serviceAccount: group("The service account.", {
-    annotations: value(anyObject, {}, {
-      about: "Its annotations.",
-      example: { "example.com/team": "identity" },
-    }),
+    annotations: value(
+      anyObject,
+      {},
+      {
+        about: "Its annotations.",
+        example: { "example.com/team": "identity" },
+      },
+    ),
   }),
   viewerRole: value(flag, false, {
     about: "Let everybody with the role `view` read credential specs.",

@@ -25,9 +25,7 @@ export function value<T extends z.ZodType>(form: T, otherwise: z.input<T>, about
 
 /** A value that is absent unless somebody sets it. */
 export function optionalValue(form: z.ZodType, about: About): z.ZodType {
-  return form
-    .optional()
-    .meta({ description: about.about, examples: [about.example], ...companion(about) });
+  return form.optional().meta({ description: about.about, examples: [about.example], ...companion(about) });
 }
 
 /** A value of a chart that came before: accepted so that old files still work, without effect. */
@@ -120,20 +118,28 @@ export function podValues(options: {
   readonly priorityClass: string;
 }): Readonly<Record<string, z.ZodType>> {
   return {
-    nodeSelector: value(anyObject, {}, {
-      about: "More labels that a node must have.",
-      example: { pool: "legacy" },
-    }),
-    affinity: value(anyObject, {}, {
-      about: "Affinity of the pods.",
-      example: {
-        nodeAffinity: {
-          requiredDuringSchedulingIgnoredDuringExecution: {
-            nodeSelectorTerms: [{ matchExpressions: [{ key: "zone", operator: "Exists" }] }],
+    nodeSelector: value(
+      anyObject,
+      {},
+      {
+        about: "More labels that a node must have.",
+        example: { pool: "legacy" },
+      },
+    ),
+    affinity: value(
+      anyObject,
+      {},
+      {
+        about: "Affinity of the pods.",
+        example: {
+          nodeAffinity: {
+            requiredDuringSchedulingIgnoredDuringExecution: {
+              nodeSelectorTerms: [{ matchExpressions: [{ key: "zone", operator: "Exists" }] }],
+            },
           },
         },
       },
-    }),
+    ),
     tolerations: value(anyList, [], {
       about: "More taints that the pods tolerate.",
       example: [{ key: "pool", operator: "Equal", value: "legacy", effect: "NoSchedule" }],
@@ -146,10 +152,14 @@ export function podValues(options: {
       about: "Priority class of the pods; empty: none.",
       example: "",
     }),
-    podAnnotations: value(anyObject, {}, {
-      about: "Annotations of the pods.",
-      example: { "example.com/team": "identity" },
-    }),
+    podAnnotations: value(
+      anyObject,
+      {},
+      {
+        about: "Annotations of the pods.",
+        example: { "example.com/team": "identity" },
+      },
+    ),
     podLabels: value(anyObject, {}, { about: "More labels of the pods.", example: { team: "identity" } }),
     extraArgs: value(texts, [], {
       about: "More arguments for the program, after the chart's own.",
@@ -208,9 +218,13 @@ export function cleanupValues(what: string): z.ZodType {
       about: "Taints that the Job's pod tolerates.",
       example: [{ operator: "Exists" }],
     }),
-    nodeSelector: value(anyObject, {}, {
-      about: "More labels that the Job's node must have.",
-      example: { pool: "system" },
-    }),
+    nodeSelector: value(
+      anyObject,
+      {},
+      {
+        about: "More labels that the Job's node must have.",
+        example: { pool: "system" },
+      },
+    ),
   });
 }

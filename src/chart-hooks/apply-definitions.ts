@@ -27,14 +27,23 @@ export function readDefinitions(text: string): ReadDefinitions {
   for (const document of documents) {
     const [error] = document.errors;
     if (error !== undefined) return { ok: false, problem: error.message.split("\n")[0] ?? "it is not YAML" };
-    const manifest: unknown = document.toJS();
+    let manifest: unknown;
+    try {
+      manifest = document.toJS();
+    } catch (failed) {
+      // An alias without its anchor is found only here.
+      return { ok: false, problem: reasonOf(failed) };
+    }
     if (manifest === null) continue;
     if (!isRecord(manifest) || manifest["kind"] !== "CustomResourceDefinition")
       return { ok: false, problem: "it holds something else than CustomResourceDefinitions" };
     const metadata = manifest["metadata"];
     const name = isRecord(metadata) ? metadata["name"] : undefined;
     if (manifest["apiVersion"] !== "apiextensions.k8s.io/v1" || typeof name !== "string")
-      return { ok: false, problem: "a CustomResourceDefinition is not of apiextensions.k8s.io/v1 or has no name" };
+      return {
+        ok: false,
+        problem: "a CustomResourceDefinition is not of apiextensions.k8s.io/v1 or has no name",
+      };
     definitions.push({ name, versions: versionsOf(manifest), manifest });
   }
   if (definitions.length === 0) return { ok: false, problem: "it is empty" };
@@ -56,7 +65,10 @@ export async function applyDefinition(client: ClusterClient, definition: Definit
     const before = await client.request({ path });
     const present: unknown = before.status === 200 ? JSON.parse(before.body.toString("utf8")) : {};
     if (before.status !== 200 && before.status !== 404) {
-      return { outcome: "failed", problem: `the API server answered ${before.status} to the question for it` };
+      return {
+        outcome: "failed",
+        problem: `the API server answered ${before.status} to the question for it`,
+      };
     }
     const unknown = versionsOf(present).filter((version) => !definition.versions.includes(version));
     if (unknown.length > 0) return { outcome: "newer", versions: unknown };

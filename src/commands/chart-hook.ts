@@ -69,7 +69,8 @@ async function applyCrds(folder: string, flags: ClusterFlags): Promise<number> {
   });
   // A mounted ConfigMap has hidden entries beside its files.
   const files = names.filter((name) => name.endsWith(".yaml")).toSorted();
-  if (files.length === 0 && faults.length === 0) faults.push({ setting: folder, problem: "has no .yaml files" });
+  if (files.length === 0 && faults.length === 0)
+    faults.push({ setting: folder, problem: "has no .yaml files" });
   for (const name of files) {
     const read = readDefinitions(await readFile(join(folder, name), "utf8"));
     if (read.ok) definitions.push(...read.definitions);

@@ -146,8 +146,7 @@ for (const [helmName, helm, flags] of [
 ] as const) {
   test(`with ${helmName} specs outlive an upgrade and an uninstallation of the webhook's chart, and an outdated definition is renewed`, async (t) => {
     const namespace = await cluster.namespace(t);
-    const path =
-      "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gmsacredentialspecs.windows.k8s.io";
+    const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gmsacredentialspecs.windows.k8s.io";
     // As the chart of windows-gmsa once installed it: without Helm's labels, and one version poorer.
     await cluster.admin.request("DELETE", path);
     await cluster.waitFor(path, (crd) => crd === undefined);

@@ -28,11 +28,15 @@ function manifests(...files: readonly string[]): readonly KubernetesObject[] {
 /** Paths at which the rendered object says something else than the manifest, or nothing. */
 function differences(manifest: unknown, rendered: unknown, path = ""): readonly string[] {
   if (typeof manifest !== "object" || manifest === null) {
-    return manifest === rendered ? [] : [`${path}: ${JSON.stringify(manifest)} is ${JSON.stringify(rendered)}`];
+    return manifest === rendered
+      ? []
+      : [`${path}: ${JSON.stringify(manifest)} is ${JSON.stringify(rendered)}`];
   }
   if (typeof rendered !== "object" || rendered === null) return [`${path} is missing`];
   if (Array.isArray(manifest) && manifest.length !== (rendered as readonly unknown[]).length)
-    return [`${path}: ${String(manifest.length)} entries are ${String((rendered as readonly unknown[]).length)}`];
+    return [
+      `${path}: ${String(manifest.length)} entries are ${String((rendered as readonly unknown[]).length)}`,
+    ];
   return Object.entries(manifest).flatMap(([name, value]) =>
     differences(value, (rendered as Readonly<Record<string, unknown>>)[name], `${path}.${name}`),
   );
@@ -53,7 +57,10 @@ async function rendered(
     ...values,
   ]);
   return new Map(
-    objectsIn(result.stdout).map((object) => [`${String(object.kind)} ${String(object.metadata.name)}`, object]),
+    objectsIn(result.stdout).map((object) => [
+      `${String(object.kind)} ${String(object.metadata.name)}`,
+      object,
+    ]),
   );
 }
 

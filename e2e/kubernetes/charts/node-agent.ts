@@ -165,12 +165,7 @@ export class NodeAgent {
     );
   }
 
-  async #runPod(
-    pod: KubernetesObject,
-    path: string,
-    node: AgentNode,
-    stopped: AbortSignal,
-  ): Promise<void> {
+  async #runPod(pod: KubernetesObject, path: string, node: AgentNode, stopped: AbortSignal): Promise<void> {
     const environment = await this.#environmentOf(pod);
     const mounts = await this.#mountsOf(pod);
     const status: {

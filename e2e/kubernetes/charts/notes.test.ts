@@ -51,10 +51,7 @@ for (const name of chartNames) {
       assert.equal(result.code, 0, `${command}\n${result.stderr}`);
     }
     if (name === "gmsa-account-provider") {
-      const secret = await cluster.admin.expect(
-        "GET",
-        `/api/v1/namespaces/${namespace}/secrets/notes-creds`,
-      );
+      const secret = await cluster.admin.expect("GET", `/api/v1/namespaces/${namespace}/secrets/notes-creds`);
       assert.deepEqual(Object.keys(secret.data as object).toSorted(), ["domainName", "password", "username"]);
     }
   });

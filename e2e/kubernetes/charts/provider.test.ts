@@ -187,11 +187,7 @@ test("the chart's credential specs can be used by the service accounts that the 
   };
   for (let attempt = 0; attempt < 50 && !(await mayUse("app", namespace)); attempt++) await sleep(50);
   assert.deepEqual(
-    [
-      await mayUse("app", namespace),
-      await mayUse("other", namespace),
-      await mayUse("app", "default"),
-    ],
+    [await mayUse("app", namespace), await mayUse("other", namespace), await mayUse("app", "default")],
     [true, false, false],
   );
   const linted = await cluster.kubectl(["get", "gmsacredentialspec", "webapp01", "--output=json"]);

@@ -153,7 +153,9 @@ for (const name of chartNames) {
 }
 
 test("authenticator: without a cluster id it says which value is needed", async () => {
-  const refused = await cluster.helm4(["template", "rel", chartPath("authenticator")], { allowFailure: true });
+  const refused = await cluster.helm4(["template", "rel", chartPath("authenticator")], {
+    allowFailure: true,
+  });
 
   assert.match(refused.stderr, /clusterId is needed: the id that tokens are signed for/u);
 });
