@@ -48,24 +48,28 @@ export const authenticatorValues = z.strictObject({
     about: "Required: the id that tokens are signed for, the same as in the users' kubeconfigs.",
     example: "c0123456789abcdef0123456789abcdef",
   }),
-  config: value(configuration, { server: { backendMode: ["MountedFile", "CRD"] } } as never, {
-    about:
-      "More of the configuration file, see [authenticator.md](authenticator.md#configuration-file). `clusterID` comes from `clusterId`.",
-    example: {
-      server: {
-        region: "cn-hangzhou",
-        backendMode: ["MountedFile", "CRD", "ACKConfigMap"],
-        stsTimeout: "5s",
-        mapUsers: [
-          {
-            userARN: "acs:ram::1234567890123456:user/admin",
-            username: "admin",
-            groups: ["system:masters"],
-          },
-        ],
+  config: value(
+    configuration,
+    { server: { backendMode: ["MountedFile", "CRD"] } },
+    {
+      about:
+        "More of the configuration file, see [authenticator.md](authenticator.md#configuration-file). `clusterID` comes from `clusterId`.",
+      example: {
+        server: {
+          region: "cn-hangzhou",
+          backendMode: ["MountedFile", "CRD", "ACKConfigMap"],
+          stsTimeout: "5s",
+          mapUsers: [
+            {
+              userARN: "acs:ram::1234567890123456:user/admin",
+              username: "admin",
+              groups: ["system:masters"],
+            },
+          ],
+        },
       },
     },
-  }),
+  ),
   configMapName: value(text, "alibabacloud-auth", {
     about: "ConfigMap that the backend ACKConfigMap reads; the only one that may be read.",
     example: "alibabacloud-auth",

@@ -146,15 +146,16 @@ async function bed(t: TestContext): Promise<Bed> {
 
 /** Turns the clock until the promise settles. */
 async function settled<T>(clock: FakeClock, promise: Promise<T>): Promise<T> {
-  let result: { readonly value: T } | undefined;
-  void promise.then((value) => (result = { value }));
-  for (let turn = 0; turn < 1_000 && result === undefined; turn++) {
+  const results: T[] = [];
+  void promise.then((value) => results.push(value));
+  for (let turn = 0; turn < 1_000 && results.length === 0; turn++) {
     // The answers come over real sockets.
     await new Promise((resolve) => setTimeout(resolve, 5));
     if (clock.waiting > 0) await clock.advance(1_000);
   }
+  const [result] = results;
   assert.ok(result !== undefined, "it never ends");
-  return result.value;
+  return result;
 }
 
 const done = (node: string): HostPod =>

@@ -47,11 +47,11 @@ export async function run(args: readonly string[]): Promise<number> {
     .command("stay")
     .description("do nothing until SIGTERM")
     .action(async () => {
-      const { signal, dispose } = watchShutdownSignals();
+      const shutdown = watchShutdownSignals();
       await new Promise<void>((resolve) => {
-        signal.addEventListener("abort", () => resolve(), { once: true });
+        shutdown.signal.addEventListener("abort", () => resolve(), { once: true });
       });
-      dispose();
+      shutdown.dispose();
     });
   return (await runProgram(program, args)) || exitCode;
 }

@@ -43,7 +43,7 @@ export const requiredValues: Readonly<Record<ChartName, readonly string[]>> = {
 export function objectsIn(manifest: string): readonly KubernetesObject[] {
   const documents = parseAllDocuments(manifest);
   if (!Array.isArray(documents)) return [];
-  return documents.map((document) => document.toJS() as KubernetesObject).filter((object) => object !== null);
+  return documents.map((document) => document.toJS()).filter((object) => object !== null);
 }
 
 /** The CustomResourceDefinition that the chart brings along, if it does. */

@@ -42,7 +42,7 @@ function differences(manifest: unknown, rendered: unknown, path = ""): readonly 
   );
 }
 
-async function rendered(
+async function renderedObjects(
   chart: "gmsa-webhook" | "authenticator",
   release: string,
   namespace: string,
@@ -65,7 +65,7 @@ async function rendered(
 }
 
 test("deploy/gmsa-webhook and the chart say the same", async () => {
-  const chart = await rendered("gmsa-webhook", "gmsa-webhook", "gmsa-webhook", [
+  const chart = await renderedObjects("gmsa-webhook", "gmsa-webhook", "gmsa-webhook", [
     "--set=validatingAdmissionPolicy.enabled=true",
     // There the certificate is somebody else's matter.
     "--set=certificates.mode=secret,certificates.caBundle=eA==",
@@ -83,7 +83,7 @@ test("deploy/gmsa-webhook and the chart say the same", async () => {
 });
 
 test("deploy/authenticator and the chart say the same", async () => {
-  const chart = await rendered("authenticator", "ack-ram-authenticator", "kube-system", [
+  const chart = await renderedObjects("authenticator", "ack-ram-authenticator", "kube-system", [
     "--set=clusterId=c-example,image.repository=sallyport",
   ]);
   for (const object of manifests("authenticator/authenticator.yaml")) {
