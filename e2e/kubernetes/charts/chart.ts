@@ -115,8 +115,12 @@ export async function everything(cluster: Cluster): Promise<ReadonlySet<string>>
   ];
   const found = new Set<string>();
   for (const root of roots) {
-    const { resources } = await cluster.admin.expect("GET", root);
-    for (const { name, verbs } of resources as readonly { name: string; verbs: readonly string[] }[]) {
+    // A group whose definition was deleted a moment ago is still listed.
+    const { body } = await cluster.admin.request("GET", root);
+    for (const { name, verbs } of (body.resources ?? []) as readonly {
+      name: string;
+      verbs: readonly string[];
+    }[]) {
       if (!verbs.includes("list") || name.includes("/") || restless.has(name)) continue;
       const list = await cluster.admin.request("GET", `${root}/${name}`);
       for (const { metadata } of (list.body.items ?? []) as readonly KubernetesObject[]) {

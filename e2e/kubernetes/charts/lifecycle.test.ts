@@ -11,7 +11,6 @@ import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { KubernetesObject } from "../api-client.ts";
-import { startCluster } from "../control-plane.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { certManagerDefinitions } from "./cert-manager.ts";
 import {
@@ -24,12 +23,13 @@ import {
   type ChartName,
 } from "./chart.ts";
 import { NodeAgent } from "./node-agent.ts";
+import { suiteCluster } from "./suite-cluster.ts";
 
 let cluster: ControlPlane;
 let agent: NodeAgent;
 
 before(async () => {
-  cluster = await startCluster();
+  cluster = await suiteCluster();
   agent = await NodeAgent.start(cluster);
   await cluster.apply(await certManagerDefinitions());
 });
@@ -48,6 +48,15 @@ const second: Readonly<Record<ChartName, readonly string[]>> = {
     "--set=stateDirectory=/var/second,kubeconfigDirectory=/etc/kubernetes/second",
   ],
 };
+
+/** So that the chart has to bring them. */
+async function removeDefinitions(name: ChartName): Promise<void> {
+  for (const { metadata } of definitionsOf(name)) {
+    const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${String(metadata.name)}`;
+    await cluster.admin.request("DELETE", path);
+    await cluster.waitFor(path, (crd) => crd === undefined);
+  }
+}
 
 type Helm = (args: readonly string[]) => Promise<{ readonly stdout: string; readonly stderr: string }>;
 const helms: Readonly<Record<"Helm 3" | "Helm 4", Helm>> = {
@@ -91,6 +100,7 @@ for (const name of chartNames) {
         `/api/v1/namespaces/${namespace}/serviceaccounts/default`,
         (account) => account !== undefined,
       );
+      await removeDefinitions(name);
       const before_ = await everything(cluster);
       const previous = previousVersion(name);
       const values = {
@@ -222,6 +232,14 @@ test("a node that cannot be cleaned fails the hook, which says what is left ther
 
   assert.notEqual(result.code, 0, agent.log);
   assert.match(agent.log, /wait: windows-2: failed \(.*this host runs linux/u);
+  const { stdout: releases } = await cluster.helm3(["list", "--all", "--short", "--namespace", namespace]);
+  assert.equal(releases, "", "the release is gone all the same");
+  // And what failed stays to be looked at.
+  const job = await cluster.admin.request(
+    "GET",
+    `/apis/batch/v1/namespaces/${namespace}/jobs/plugin-cleanup`,
+  );
+  assert.equal(job.status, 200);
 });
 
 test("a second provider for the same host directory and nodes is refused with a sentence", async (t) => {

@@ -9,17 +9,17 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import type { KubernetesObject } from "../api-client.ts";
-import type { Cluster } from "../cluster.ts";
-import { sharedCluster } from "../shared-cluster.ts";
+import type { ControlPlane } from "../control-plane.ts";
 import { chartPath, objectsIn } from "./chart.ts";
+import { suiteCluster } from "./suite-cluster.ts";
 
 const deploy = join(import.meta.dirname, "../../../deploy");
 
-let cluster: Cluster;
+let cluster: ControlPlane;
 before(async () => {
-  cluster = await sharedCluster();
+  cluster = await suiteCluster();
 });
-after(() => cluster.close());
+after(() => cluster?.stop());
 
 function manifests(...files: readonly string[]): readonly KubernetesObject[] {
   return files.flatMap((file) => objectsIn(readFileSync(join(deploy, file), "utf8")));

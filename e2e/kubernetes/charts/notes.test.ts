@@ -8,16 +8,16 @@ import { delimiter, join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { runCommand } from "../../guarded-process.ts";
-import type { Cluster } from "../cluster.ts";
-import { sharedCluster } from "../shared-cluster.ts";
+import type { ControlPlane } from "../control-plane.ts";
 import { chartNames, chartPath, definitionsOf, requiredValues } from "./chart.ts";
+import { suiteCluster } from "./suite-cluster.ts";
 
-let cluster: Cluster;
+let cluster: ControlPlane;
 before(async () => {
-  cluster = await sharedCluster();
+  cluster = await suiteCluster();
   await cluster.apply(chartNames.flatMap(definitionsOf));
 });
-after(() => cluster.close());
+after(() => cluster?.stop());
 
 for (const name of chartNames) {
   test(`${name}: the commands of NOTES work`, async (t) => {

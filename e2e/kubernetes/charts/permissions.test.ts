@@ -8,15 +8,15 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import type { KubernetesObject } from "../api-client.ts";
-import { startCluster } from "../control-plane.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { chartNames, chartPath, definitionsOf, objectsIn, requiredValues } from "./chart.ts";
+import { suiteCluster } from "./suite-cluster.ts";
 
 const page = join(import.meta.dirname, "../../../docs/reference/chart-permissions.md");
 
 let cluster: ControlPlane;
 before(async () => {
-  cluster = await startCluster();
+  cluster = await suiteCluster();
   await cluster.apply(chartNames.flatMap(definitionsOf));
 });
 after(() => cluster?.stop());

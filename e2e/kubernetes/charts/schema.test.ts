@@ -9,8 +9,7 @@ import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 
 import type { KubernetesObject } from "../api-client.ts";
-import type { Cluster } from "../cluster.ts";
-import { sharedCluster } from "../shared-cluster.ts";
+import type { ControlPlane } from "../control-plane.ts";
 import { certManagerDefinitions } from "./cert-manager.ts";
 import {
   ApiPaths,
@@ -21,13 +20,19 @@ import {
   requiredValues,
   valuesFiles,
 } from "./chart.ts";
+import { suiteCluster } from "./suite-cluster.ts";
 
-let cluster: Cluster;
+let cluster: ControlPlane;
 let paths: ApiPaths;
 const namespace = "charts-schema";
 
 before(async () => {
-  cluster = await sharedCluster();
+  cluster = await suiteCluster();
+  paths = new ApiPaths(cluster);
+});
+after(() => cluster?.stop());
+
+test("the definitions of the charts and of cert-manager are taken by the API server", async () => {
   const definitions = [...chartNames.flatMap(definitionsOf), ...(await certManagerDefinitions())];
   await cluster.apply(definitions);
   for (const { metadata } of definitions) {
@@ -44,9 +49,7 @@ before(async () => {
     kind: "Namespace",
     metadata: { name: namespace },
   });
-  paths = new ApiPaths(cluster);
 });
-after(() => cluster.close());
 
 /** What the API server says against each object, if anything. */
 async function objections(objects: readonly KubernetesObject[]): Promise<readonly string[]> {
@@ -77,31 +80,31 @@ for (const name of chartNames) {
   test(`${name}: helm lint --strict has nothing to remark on any of ${String(files.length)} values files`, async () => {
     await cluster.helm3(["lint", "--strict", chartPath(name)]);
     await cluster.helm4(["lint", "--strict", chartPath(name)]);
-    for (const [at, file] of files.entries()) {
+    await eachOf(files, async (file, at) => {
       // Turn by turn: the two are of one mind, and each start costs.
       const helm = at % 2 === 0 ? cluster.helm3.bind(cluster) : cluster.helm4.bind(cluster);
       await helm(["lint", "--strict", "--namespace", namespace, "--values", file, chartPath(name)]);
-    }
+    });
   });
 
   test(`${name}: the API server has nothing against any object of any values file`, async () => {
     const faults: string[] = [];
     const rendered = new Map<string, string>();
     let checked = 0;
-    for (const file of files) {
+    await eachOf(files, async (file) => {
       const result = await cluster.helm4(
         ["template", "rel", chartPath(name), "--namespace", namespace, "--values", file],
         { allowFailure: true },
       );
       if (result.code !== 0) {
         faults.push(`${basename(file)}: ${result.stderr}`);
-        continue;
+        return;
       }
       rendered.set(basename(file), result.stdout);
       const objects = objectsIn(result.stdout);
       checked += objects.length;
       for (const fault of await objections(objects)) faults.push(`${basename(file)}: ${fault}`);
-    }
+    });
     assert.deepEqual(faults, []);
     assert.ok(checked > files.length);
     // A file that changes nothing shows nothing.
@@ -177,6 +180,15 @@ test("gmsa-webhook: the authority of a Secret of one's own is read in a cluster,
   assert.match(offline.stderr, /certificates\.caBundle is needed/u);
   assert.ok(online.stdout.includes(Buffer.from(cluster.authority).toString("base64")));
 });
+
+/** Three at a time: starting a program is most of the work. */
+async function eachOf<T>(all: readonly T[], work: (one: T, at: number) => Promise<void>): Promise<void> {
+  const entries = all.entries();
+  const lane = async (): Promise<void> => {
+    for (const [at, one] of entries) await work(one, at);
+  };
+  await Promise.all([lane(), lane(), lane()]);
+}
 
 function sorted(manifest: string): readonly string[] {
   return objectsIn(manifest)
