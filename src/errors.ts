@@ -134,6 +134,43 @@ export const errorTable = {
     remedy: "Mount a certificate and its own private key in PEM, and name them with TLS_CRT and TLS_KEY.",
     exitCode: 2,
   },
+  // Delivery to a container engine
+  E_ENGINE_UNREACHABLE: {
+    message: "The container engine {engine} cannot be reached: {detail}",
+    remedy: "Check that it runs, that this account may open its socket, and --host (DOCKER_HOST).",
+    exitCode: 1,
+  },
+  E_ENGINE_TLS: {
+    message: "No trusted connection to the container engine ({engine}): {detail}",
+    remedy:
+      "Give --cert-path (DOCKER_CERT_PATH) a folder with ca.pem, cert.pem and key.pem, and name the engine as its certificate does.",
+    exitCode: 1,
+  },
+  E_ENGINE_TIMEOUT: {
+    message: "The container engine {engine} did not answer within {milliseconds} ms.",
+    remedy: "Check its load and, in a Swarm, that a majority of the managers is up; --timeout can be raised.",
+    exitCode: 1,
+  },
+  E_ENGINE_ANSWER: {
+    message: "The container engine {engine} cannot be understood: {detail}",
+    remedy: "Make sure that --host (DOCKER_HOST) is the API of a Docker engine.",
+    exitCode: 1,
+  },
+  E_ENGINE_REFUSED: {
+    message: "The container engine {engine} refused {path} with status {status}: {detail}",
+    remedy: "Follow its sentence; a Swarm needs a majority of its managers to answer.",
+    exitCode: 1,
+  },
+  E_ENGINE_VERSION: {
+    message: "The container engine {engine} speaks version {version} of the API.",
+    remedy: "Credential specs as configs need {oldest} or later: Docker 19.03.",
+    exitCode: 1,
+  },
+  E_ENGINE_ROLE: {
+    message: "The container engine {engine} is part of a Swarm and cannot manage it (its state: {state}).",
+    remedy: "Name a manager with --host (DOCKER_HOST); unlock or mend this one first if it is one.",
+    exitCode: 1,
+  },
   // CCG plugin on a host
   E_PLUGIN_HOST: {
     message: "The CCG plugin cannot work on this host: {reasons}.",
