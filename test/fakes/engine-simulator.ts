@@ -87,6 +87,8 @@ export class EngineSimulator {
   };
   /** Whether an update of a service takes its time: until {@link settle}, old tasks run and Swarm may go back. */
   rolling = false;
+  /** Whose configs may be removed. */
+  owner = "us";
   readonly configs = new Map<string, SimulatedConfig>();
   readonly services = new Map<string, SimulatedService>();
   tasks: SimulatedTask[] = [];
@@ -217,11 +219,23 @@ export class EngineSimulator {
     this.tasks = this.tasks.filter((task) => task.ServiceID !== service.ID);
   }
 
+  /** Every task fails: nothing but Swarm's wish to go back needs what they had. */
+  failTasks(): void {
+    for (const task of this.tasks)
+      Object.assign(task, { DesiredState: "shutdown", Status: { State: "failed" } });
+  }
+
+  /** Swarm calls its updates complete while old tasks still run. */
+  completeUpdates(): void {
+    for (const { UpdateStatus } of this.services.values()) {
+      if (UpdateStatus?.State === "updating") UpdateStatus.State = "completed";
+    }
+  }
+
   /** Swarm's updates come to their end. */
   settle(): void {
     for (const service of this.services.values()) {
-      if (service.UpdateStatus?.State !== "updating") continue;
-      service.UpdateStatus.State = "completed";
+      if (service.UpdateStatus?.State === "updating") service.UpdateStatus.State = "completed";
       for (const task of this.tasks) {
         if (task.ServiceID !== service.ID || task.Spec === service.Spec.TaskTemplate) continue;
         Object.assign(task, { DesiredState: "shutdown", Status: { State: "shutdown" } });
@@ -430,8 +444,8 @@ export class EngineSimulator {
       const needed = this.needs(configId);
       if (needed.length > 0)
         this.violations.push(`${config.Spec.Name} was removed, needed by ${needed.join(", ")}`);
-      if (config.Spec.Labels["sallyport.io/delivered-by"] === undefined) {
-        this.violations.push(`${config.Spec.Name} was removed and is nobody's`);
+      if (config.Spec.Labels["sallyport.io/delivered-by"] !== this.owner) {
+        this.violations.push(`${config.Spec.Name} was removed and is not of ${this.owner}`);
       }
       this.configs.delete(configId);
       return { status: 204 };
