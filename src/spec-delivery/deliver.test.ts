@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { EngineSimulator, type EngineFault } from "../../test/fakes/engine-simulator.ts";
 import { offeredResource } from "../../test/samples/offered-spec.ts";
 import type { Clock } from "../clock.ts";
@@ -74,7 +74,7 @@ class World {
   async deliver(): Promise<SwarmReport> {
     const report = await this.delivery.deliver();
     assert.equal(report.kind, "swarm");
-    return report as SwarmReport;
+    return report;
   }
 
   async end(): Promise<void> {

@@ -7,22 +7,24 @@ import { isInStep, type ContainerReport, type DeliveryReport } from "./deliver.t
 import { isFault, type DeliveryAction, type DeliveryPlan, type Remark } from "./delivery-plan.ts";
 
 /** What can be delivered where there is no Swarm. */
-export const noSwarm =
+const noSwarm =
   "This engine is not in a Swarm: it has no configs, and a container's credential spec is fixed when it is made, so nothing " +
   "can be delivered here; its containers are compared with the specs instead.";
 
 /** The plan before it is carried out. */
 export function renderPlan(plan: DeliveryPlan): string {
   if (plan.actions.length === 0) return "Nothing to do.\n";
-  return `Plan:\n${plan.actions.map((action) => `  ${describeAction(action)}\n`).join("")}`;
+  return printed(["Plan:", ...plan.actions.map((action) => `  ${describeAction(action)}`)]);
 }
 
 /** What is left to say once the plan was shown and carried out, or was not. */
 export function renderOutcome(report: DeliveryReport): string {
   if (report.kind === "containers") return renderContainers(report);
   const { done, failed, final, unsettled } = report;
-  const count = (kind: DeliveryAction["kind"]): number =>
-    done.filter((action) => action.kind === kind).length;
+  const count = (kind: DeliveryAction["kind"], noun: string): string => {
+    const number = done.filter((action) => action.kind === kind).length;
+    return `${number} ${noun}${number === 1 ? "" : "s"}`;
+  };
   const lines = [
     ...failed.map(({ action, reason }) => `failed: ${describeAction(action)}: ${reason}`),
     ...(unsettled === undefined
@@ -35,17 +37,17 @@ export function renderOutcome(report: DeliveryReport): string {
     ...(done.length === 0
       ? []
       : [
-          `Done: ${count("create-config")} created, ${count("update-service")} services updated, ${count("remove-config")} removed.`,
+          `Done: ${count("create-config", "config")} created, ${count("update-service", "service")} updated, ${count("remove-config", "config")} removed.`,
         ]),
   ];
-  return lines.map((line) => `${line}\n`).join("");
+  return printed(lines);
 }
 
 export function renderJson(report: DeliveryReport): string {
   return `${JSON.stringify({ ...report, inStep: isInStep(report) }, null, 2)}\n`;
 }
 
-export function describeAction(action: DeliveryAction): string {
+function describeAction(action: DeliveryAction): string {
   switch (action.kind) {
     case "create-config":
       return `create config ${action.config} for ${action.spec}`;
@@ -72,5 +74,11 @@ function renderContainers({ containers, faults }: ContainerReport): string {
     ...containers.map(line),
     ...(containers.length === 0 ? ["No container has or asks for a credential spec."] : []),
   ];
-  return lines.map((text) => `${text}\n`).join("");
+  return printed(lines);
+}
+
+/** Names are an engine's: they must not write on the operator's terminal. */
+function printed(lines: readonly string[]): string {
+  // eslint-disable-next-line no-control-regex -- exactly these are replaced
+  return lines.map((line) => `${line.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?")}\n`).join("");
 }

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { parseUseList } from "./use-list.ts";
 
 for (const [annotation, name, allowed] of [

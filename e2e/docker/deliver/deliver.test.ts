@@ -41,7 +41,7 @@ beforeEach(async () => {
   manifests = mkdtempSync(join(host.folder, "specs-"));
   const swarm = await host.api("GET", "/services");
   if (swarm.status !== 200) return;
-  for (const service of swarm.value) await host.api("DELETE", `/services/${service.ID}`);
+  for (const { ID } of swarm.value) await host.api("DELETE", `/services/${ID}`);
   for (const config of (await host.api("GET", "/configs")).value)
     await host.api("DELETE", `/configs/${config.ID}`);
   assert.deepEqual((await host.api("GET", "/configs")).value, []);
@@ -116,7 +116,7 @@ async function renderedConfig(): Promise<{ readonly Name: string; readonly Data:
   return JSON.parse(stdout) as { Name: string; Data: string };
 }
 
-function specId(found: { readonly Spec: Readonly<Record<string, any>> }): unknown {
+function specId(found: Awaited<ReturnType<typeof service>>): unknown {
   return found.Spec["TaskTemplate"].ContainerSpec.Privileges?.CredentialSpec?.Config;
 }
 
