@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { eventually } from "../../test/contracts/eventually.ts";
 import { EngineSimulator } from "../../test/fakes/engine-simulator.ts";
 import { offeredResource } from "../../test/samples/offered-spec.ts";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
@@ -209,21 +210,22 @@ test("without --once it goes on, delivers edits, and ends with 0 on SIGTERM", as
   const bench = await setUp(t);
   bench.offer(1, "web");
   bench.simulator.addService("web", asks);
-  const until = async (what: string, holds: () => boolean): Promise<void> => {
-    for (let attempt = 0; !holds(); attempt++) {
-      assert.ok(attempt < 400, what);
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    }
-  };
   const running = bench.deliver("--interval", "1h");
-  await until("the first delivery", () => bench.simulator.credentialSpecOf("web") !== undefined);
+  await eventually("the first delivery", () => bench.simulator.credentialSpecOf("web") !== undefined);
   const first = bench.simulator.credentialSpecOf("web");
 
   bench.offer(2, "web");
-  await until(
+  await eventually(
     "the edit",
     () => bench.simulator.credentialSpecOf("web") !== first && bench.simulator.configs.size === 1,
   );
+  const late = bench.simulator.addService("web2", asks);
+  bench.offer(2, "web*");
+  await eventually("the new list", () => bench.simulator.credentialSpecOf("web2") !== undefined);
+  bench.simulator.removeService(late);
+  bench.simulator.addService("web3", asks);
+  bench.simulator.announce();
+  await eventually("the new service", () => bench.simulator.credentialSpecOf("web3") !== undefined);
   process.emit("SIGTERM", "SIGTERM");
   const ran = await running;
 

@@ -7,7 +7,7 @@ import { Option, type Command } from "commander";
 import { systemClock } from "../clock.ts";
 import { parseEndpoint, type EngineEndpoint } from "../container-engine/endpoint.ts";
 import { configError, type ConfigFault } from "../errors.ts";
-import { logLevels, type LogLevel } from "../observe/log.ts";
+import type { LogLevel } from "../observe/log.ts";
 import { durationMs, existingFolder, throwIfFaulty } from "./command-line.ts";
 import type { CredspecDependencies, Ran } from "./credspec.ts";
 
@@ -59,7 +59,7 @@ export function addDeliver(program: Command, dependencies: CredspecDependencies,
     .addOption(new Option("--output <format>", "form of the plan").choices(["text", "json"]).default("text"))
     .addOption(
       new Option("--log-level <level>", "how much to log: deliveries are logged at info")
-        .choices([...logLevels])
+        .choices(["debug", "info", "warn", "error", "silent"] satisfies LogLevel[])
         .default("info"),
     )
     .action((flags: DeliverFlags) => ran(deliver(flags, dependencies)));
@@ -116,6 +116,7 @@ async function deliver(flags: DeliverFlags, { io }: CredspecDependencies): Promi
     { parseOfferedSpec, readOffer },
     { createSpecDelivery, isInStep },
     { watchDelivery },
+    { followEngine },
     { renderJson, renderOutcome, renderPlan },
     { createLog },
     { watchShutdownSignals },
@@ -126,6 +127,7 @@ async function deliver(flags: DeliverFlags, { io }: CredspecDependencies): Promi
     import("../spec-delivery/offered-specs.ts"),
     import("../spec-delivery/deliver.ts"),
     import("../spec-delivery/watch-delivery.ts"),
+    import("../spec-delivery/engine-changes.ts"),
     import("../spec-delivery/delivery-report.ts"),
     import("../observe/log.ts"),
     import("../server/shutdown.ts"),
@@ -163,7 +165,10 @@ async function deliver(flags: DeliverFlags, { io }: CredspecDependencies): Promi
         delivery,
         clock,
         log,
-        onChange: (callback) => specs.onChange(callback),
+        onChange: (callback) => {
+          const stops = [specs.onChange(callback), followEngine(engine, clock, callback)];
+          return () => stops.forEach((stop) => stop());
+        },
         onReport: (report) => io.out(json ? `${JSON.stringify(report)}\n` : renderOutcome(report)),
       },
       { intervalMs },

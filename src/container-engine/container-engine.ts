@@ -103,4 +103,9 @@ export interface ContainerEngine {
   /** Makes the config the service's credential spec and leaves everything else as it is. */
   pointService(service: EngineService, config: ConfigReference, signal?: AbortSignal): Promise<Change>;
   removeConfig(id: string, signal?: AbortSignal): Promise<Change>;
+  /**
+   * Calls back when a service, a config or a container was made, changed or removed. Resolves when the engine tells no more
+   * (it is away, or the connection broke), and with the signal.
+   */
+  followChanges(onChange: () => void, signal: AbortSignal): Promise<void>;
 }

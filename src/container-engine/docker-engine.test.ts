@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { eventually } from "../../test/contracts/eventually.ts";
 import { EngineSimulator, type EngineFault } from "../../test/fakes/engine-simulator.ts";
 import { createTestAuthority } from "../../test/fixtures/test-authority.ts";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
@@ -283,6 +284,30 @@ test("the caller's signal ends a request", async (t) => {
   stop.abort(new Error("enough"));
 
   await assert.rejects(reading, /enough/);
+});
+
+test("changes are told while the engine is there, until it goes or the caller does", async (t) => {
+  const { simulator, engine } = await start(t);
+  const stop = new AbortController();
+  let told = 0;
+  const first = engine.followChanges(() => void told++, stop.signal);
+  await eventually("it listens", () => simulator.listeners === 1);
+  simulator.announce();
+  await eventually("the first change", () => told > 0);
+  stop.abort();
+  await first;
+  await eventually("it listens no more", () => simulator.listeners === 0);
+  simulator.fail({ on: "GET /events", times: 1, kind: "endless" });
+  simulator.fail({ on: "GET /events", kind: { status: 503, body: "" } });
+  const second = engine.followChanges(() => void told++, new AbortController().signal);
+  await eventually("the second change", () => told > 1);
+  simulator.drop();
+
+  await second;
+  assert.match(
+    await codeOf(engine.followChanges(() => undefined, new AbortController().signal)),
+    /^E_ENGINE_ANSWER: .*\/events answers with status 503/,
+  );
 });
 
 test("TLS: both sides are verified, and renewed files are used at once", async (t) => {

@@ -17,7 +17,7 @@ import type {
   EngineState,
 } from "./container-engine.ts";
 import type { EngineEndpoint } from "./endpoint.ts";
-import { exchange, pathOnly, type EngineAnswer, type EngineRequest } from "./exchange.ts";
+import { exchange, follow, pathOnly, type EngineAnswer, type EngineRequest } from "./exchange.ts";
 import { parseLossless } from "./lossless-json.ts";
 import { constraintsOf, fields, hasContainers, identityOf, withCredentialSpec } from "./service-settings.ts";
 
@@ -261,6 +261,16 @@ class DockerEngine implements ContainerEngine {
     const answer = await this.#ask({ method: "DELETE", path: `/configs/${encodeURIComponent(id)}` }, signal);
     if (answer.status === 204 || answer.status === 200) return { done: true, value: undefined };
     return this.#refusal(answer, answer.status === 404 || / is in use by the following /.test(answer.text));
+  }
+
+  async followChanges(onChange: () => void, signal: AbortSignal): Promise<void> {
+    this.#version ??= await this.#negotiate(signal);
+    const query = filters({
+      type: ["service", "config", "container"],
+      event: ["create", "update", "remove", "destroy"],
+    });
+    const path = `/v${this.#version}/events?${query}`;
+    await follow(this.#endpoint, { method: "GET", path }, this.#limits, onChange, signal);
   }
 
   async #negotiate(signal: AbortSignal | undefined): Promise<string> {

@@ -41,46 +41,18 @@ export async function exchange(
   signal?: AbortSignal,
 ): Promise<EngineAnswer> {
   signal?.throwIfAborted();
-  const tls =
-    endpoint.kind === "tcp" && endpoint.tls !== undefined ? await tlsOptions(endpoint.tls) : undefined;
   const deadline = AbortSignal.timeout(limits.timeoutMs);
-  const options: RequestOptions = {
-    method: asked.method,
-    path: asked.path,
-    ...(endpoint.kind === "socket"
-      ? { socketPath: endpoint.path }
-      : { host: endpoint.host, port: endpoint.port }),
-    headers: {
-      // What the engine's own tools send over a socket; a real host name would be refused by none, but means nothing there.
-      host: endpoint.kind === "socket" ? "engine" : hostHeader(endpoint.host, endpoint.port),
-      accept: "application/json",
-      ...(asked.body === undefined
-        ? {}
-        : { "content-type": "application/json", "content-length": Buffer.byteLength(asked.body) }),
-    },
-    agent: false,
-    signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
-  };
   const failed = (error: unknown): unknown => {
     if (signal?.aborted === true) return signal.reason;
-    if (deadline.aborted) {
-      return new SallyportError("E_ENGINE_TIMEOUT", {
-        engine: endpoint.label,
-        milliseconds: limits.timeoutMs,
-      });
-    }
-    return connectionError(endpoint, error);
+    return deadline.aborted ? timeoutError(endpoint, limits) : error;
   };
   let response: IncomingMessage;
   try {
-    response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const outgoing =
-        tls === undefined
-          ? requestPlain(options, resolve)
-          : requestTls({ ...options, ...tls, ...serverName(endpoint), rejectUnauthorized: true }, resolve);
-      outgoing.on("error", reject);
-      outgoing.end(asked.body);
-    });
+    response = await send(
+      endpoint,
+      asked,
+      signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+    );
   } catch (error) {
     throw failed(error);
   }
@@ -106,6 +78,79 @@ export async function exchange(
     });
   }
   return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") };
+}
+
+/**
+ * Follows an answer that does not end, and calls back for each piece of it; what the pieces say is not read. Resolves when
+ * the engine ends it or the connection breaks, and with the signal. Rejects as {@link exchange} does when it does not begin.
+ */
+export async function follow(
+  endpoint: EngineEndpoint,
+  asked: EngineRequest,
+  limits: ExchangeLimits,
+  onPiece: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), limits.timeoutMs);
+  let response: IncomingMessage;
+  try {
+    response = await send(endpoint, asked, AbortSignal.any([signal, late.signal]));
+  } catch (error) {
+    if (signal.aborted) return;
+    throw late.signal.aborted ? timeoutError(endpoint, limits) : error;
+  } finally {
+    clearTimeout(timer);
+  }
+  if (response.statusCode !== 200) {
+    response.destroy();
+    const detail = `${pathOnly(asked.path)} answers with status ${response.statusCode}`;
+    throw new SallyportError("E_ENGINE_ANSWER", { engine: endpoint.label, detail });
+  }
+  try {
+    for await (const _piece of response) onPiece();
+  } catch {
+    // Broken off or stopped: in both cases nothing more comes.
+  }
+}
+
+/** Resolves when the answer begins. */
+async function send(
+  endpoint: EngineEndpoint,
+  asked: EngineRequest,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const tls =
+    endpoint.kind === "tcp" && endpoint.tls !== undefined ? await tlsOptions(endpoint.tls) : undefined;
+  const options: RequestOptions = {
+    method: asked.method,
+    path: asked.path,
+    ...(endpoint.kind === "socket"
+      ? { socketPath: endpoint.path }
+      : { host: endpoint.host, port: endpoint.port }),
+    headers: {
+      // What the engine's own tools send over a socket; a real host name would be refused by none, but means nothing there.
+      host: endpoint.kind === "socket" ? "engine" : hostHeader(endpoint.host, endpoint.port),
+      accept: "application/json",
+      ...(asked.body === undefined
+        ? {}
+        : { "content-type": "application/json", "content-length": Buffer.byteLength(asked.body) }),
+    },
+    agent: false,
+    signal,
+  };
+  return await new Promise<IncomingMessage>((resolve, reject) => {
+    const outgoing =
+      tls === undefined
+        ? requestPlain(options, resolve)
+        : requestTls({ ...options, ...tls, ...serverName(endpoint), rejectUnauthorized: true }, resolve);
+    outgoing.on("error", (error) => reject(connectionError(endpoint, error)));
+    outgoing.end(asked.body);
+  });
+}
+
+function timeoutError(endpoint: EngineEndpoint, { timeoutMs }: ExchangeLimits): SallyportError {
+  return new SallyportError("E_ENGINE_TIMEOUT", { engine: endpoint.label, milliseconds: timeoutMs });
 }
 
 /** A path without its query, for messages. */

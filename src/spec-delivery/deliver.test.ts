@@ -194,6 +194,21 @@ test("somebody else's change in between leads to a new plan, not to a lost chang
   assert.equal(service.Spec.Labels["other"], "change");
 });
 
+test("two deliveries of the same folder at once do not harm each other", async (t) => {
+  const world = await startWorld(t);
+  for (const revision of [1, 2, 3]) {
+    world.offer(["app", revision]);
+    if (revision === 1) world.engine.addService("web", asks);
+
+    const reports = await Promise.all([world.deliver(), world.deliver()]);
+
+    assert.deepEqual(reports.map(isInStep), [true, true]);
+    assert.equal(world.engine.credentialSpecOf("web"), world.specs[0]?.config);
+    assert.equal(world.engine.configs.size, 1);
+  }
+  assert.deepEqual(world.engine.violations, []);
+});
+
 test("a service that is taken off the list in between does not get the spec", async (t) => {
   const world = await startWorld(t);
   world.offer(["app", 1]);

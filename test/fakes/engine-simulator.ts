@@ -100,6 +100,7 @@ export class EngineSimulator {
   now = Date.parse("2026-01-01T00:00:00Z");
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #listeners = new Set<ServerResponse>();
   #faults: { readonly fault: EngineFault; seen: number; used: number }[] = [];
   #serial = 0;
 
@@ -128,8 +129,13 @@ export class EngineSimulator {
     return typeof address === "string" ? 0 : (address as AddressInfo).port;
   }
 
-  async close(): Promise<void> {
+  /** Breaks every connection. */
+  drop(): void {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async close(): Promise<void> {
+    this.drop();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
@@ -199,6 +205,16 @@ export class EngineSimulator {
 
   serviceNamed(name: string): SimulatedService | undefined {
     return [...this.services.values()].find((service) => service.Spec.Name === name);
+  }
+
+  /** Tells those who listen that something changed. */
+  announce(): void {
+    for (const response of this.#listeners) response.write('{"Type":"service","Action":"update"}\n');
+  }
+
+  /** How many listen. */
+  get listeners(): number {
+    return this.#listeners.size;
   }
 
   /** Name of the config that is the service's credential spec. */
@@ -324,6 +340,12 @@ export class EngineSimulator {
         if (!response.destroyed) response.once("drain", more);
       };
       more();
+      return;
+    }
+    if (path === "/events") {
+      response.writeHead(200, { "content-type": "application/json" }).flushHeaders();
+      this.#listeners.add(response);
+      response.on("close", () => this.#listeners.delete(response));
       return;
     }
     const { status, value } = this.#handle(method, path, version, url.searchParams, body);

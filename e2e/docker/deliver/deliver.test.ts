@@ -185,11 +185,25 @@ test("a service outside the spec's list is refused, also one that was attached b
   await createService("shop_api");
 
   const ran = await deliver("--once");
+  const old = specId(await service("shop_api"));
+  const { ID, Version, Spec } = await service("shop_api");
+  const renamed = { ...Spec, Name: "shop_api", Labels: {} };
+  const byHand = await host.api("POST", "/services/create", { ...renamed, Name: "smuggler" });
+  assert.equal(byHand.status, 201, JSON.stringify(byHand.value));
+  assert.equal(
+    (await host.api("POST", `/services/${ID}/update?version=${Version.Index}`, renamed)).status,
+    200,
+  );
+  offer(2, "web shop_*");
+  const rotated = await deliver("--once");
 
-  assert.equal(ran.code, 1);
+  assert.deepEqual([ran.code, rotated.code], [1, 1]);
   assert.match(ran.stdout, /fault: refused: service billing: asks for the spec webapp01/);
   assert.equal(specId(await service("billing")), undefined);
-  assert.notEqual(specId(await service("shop_api")), undefined);
+  assert.match(rotated.stdout, /fault: refused: service smuggler: uses the spec webapp01/);
+  assert.equal(specId(await service("smuggler")), old);
+  // It lost its label and follows all the same, for it has one of our configs.
+  assert.notEqual(specId(await service("shop_api")), old);
 });
 
 test("rotate: the old config stays while Swarm may go back to it, cannot be removed in use, and goes when unused", async () => {
@@ -337,22 +351,24 @@ test("over TCP only with TLS that is verified on both sides", async () => {
   assert.match(outside.stderr, /in the clear/);
 });
 
-test("watching: an edit is delivered at once, and an engine that goes and comes back is waited for", async () => {
-  offer(1, "web");
+test("watching: an edit and a new service are delivered at once, and an engine that goes and comes back is waited for", async () => {
+  offer(1, "web shop_*");
   await createService("web");
   const log = join(host.folder, "watch.log");
   const watching = new GuardedProcess(
     process.execPath,
-    [main, "credspec", "deliver", "--manifests", manifests, "--interval", "1s"],
+    [main, "credspec", "deliver", "--manifests", manifests, "--interval", "1h"],
     { logFile: log, environment: { DOCKER_HOST: `unix://${host.socket}` } },
   );
   try {
     await settled(async () => specId(await service("web")));
-    const second = offer(2, "web");
+    const second = offer(2, "web shop_*");
     await settled(async () => (await configNames()).join() === second);
+    await createService("shop_api");
+    await settled(async () => specId(await service("shop_api")));
     await host.down();
     await settled(() => Promise.resolve(readFileSync(log, "utf8").includes("delivery.engine-away")));
-    const third = offer(3, "web");
+    const third = offer(3, "web shop_*");
     await host.up();
 
     await settled(async () => (await configNames()).join() === third);
