@@ -297,8 +297,16 @@ export type ErrorCode = keyof typeof errorTable;
 /** Values that may stand in an error: never a secret, which has a type of its own (`secret.ts`). */
 export type ErrorData = Readonly<Record<string, string | number | boolean>>;
 
+/** Tells our errors from others; the same symbol for every copy of this module. */
+const ours = Symbol.for("sallyport.error");
+
 /** The one error class. Callers switch on {@link SallyportError.code}, never on the message. */
 export class SallyportError extends Error {
+  /** The released bundle holds this module twice, in its head and in its packed part: an error of one is an error of both. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return value instanceof Error && ours in value;
+  }
+
   readonly code: ErrorCode;
   readonly data: ErrorData;
 
@@ -308,6 +316,10 @@ export class SallyportError extends Error {
     this.name = "SallyportError";
     this.code = code;
     this.data = data;
+  }
+
+  get [ours](): true {
+    return true;
   }
 
   /** What the operator can do about it. */

@@ -133,8 +133,14 @@ async function deliver(flags: DeliverFlags, { io }: CredspecDependencies): Promi
     import("../server/shutdown.ts"),
   ]);
   const clock = systemClock;
-  const log = createLog({ level: flags.logLevel, sink: { write: (line) => io.err(line) } });
-  const source = createManifestFolderSource(flags.manifests, { clock, log });
+  const sink = { write: (line: string) => io.err(line) };
+  const log = createLog({ level: flags.logLevel, sink });
+  const passing = flags.dryRun === true || flags.once === true;
+  const source = createManifestFolderSource(flags.manifests, {
+    clock,
+    // Reading a folder once is no event.
+    log: passing && flags.logLevel === "info" ? createLog({ level: "warn", sink }) : log,
+  });
   const shutdown = watchShutdownSignals();
   try {
     const specs = source.watch({ kind: gmsaCredentialSpecKind, parse: parseOfferedSpec });
@@ -151,7 +157,7 @@ async function deliver(flags: DeliverFlags, { io }: CredspecDependencies): Promi
       { owner: flags.owner },
     );
     const json = flags.output === "json";
-    if (flags.dryRun === true || flags.once === true) {
+    if (passing) {
       const report =
         flags.dryRun === true
           ? await delivery.plan(shutdown.signal)
