@@ -169,7 +169,7 @@ async function start(
   const stop = admission.stop.bind(admission);
   t.after(async () => {
     if (!stopped) await stop();
-    certificate.close();
+    await certificate.close();
     await source.close();
     await api.stop();
   });

@@ -108,8 +108,8 @@ export function createAuthoritySecretStore(
 /** Never throws. */
 export function parseAuthoritySecret(object: KubernetesObject, clock: Clock): AuthoritySecret {
   const { metadata } = object;
-  if (object["type"] !== authoritySecretType)
-    return { state: "foreign", type: String(object["type"] ?? "Opaque") };
+  const { type = "Opaque" } = object;
+  if (type !== authoritySecretType) return { state: "foreign", type: typeof type === "string" ? type : "?" };
   try {
     const data = isObject(object["data"]) ? object["data"]["authorities.json"] : undefined;
     if (typeof data !== "string") throw new Error("authorities.json is missing");

@@ -24,6 +24,14 @@ import type { AdmissionSettings } from "./settings.ts";
 /** @returns the exit code. @throws {SallyportError} when the service cannot start. */
 export async function runAdmission(settings: AdmissionSettings): Promise<number> {
   const shutdown = watchShutdownSignals();
+  try {
+    return await serve(settings, shutdown.signal);
+  } finally {
+    shutdown.dispose();
+  }
+}
+
+async function serve(settings: AdmissionSettings, stopping: AbortSignal): Promise<number> {
   const log = createLog({ level: settings.logLevel }).with({ role: "admission" });
   for (const setting of settings.unused) log.warn("admission.setting-unused", { setting });
   const registry = createRegistry(version);
@@ -33,7 +41,7 @@ export async function runAdmission(settings: AdmissionSettings): Promise<number>
   const specs = createCachedSpecs(source, systemClock, settings.cacheSpecs);
   let certificate: FollowedCertificate | undefined;
   try {
-    certificate = await followCertificate(settings, world, log, shutdown.signal);
+    certificate = await followCertificate(settings, world, log, stopping);
     const running = await startAdmission(
       {
         ...settings,
@@ -44,17 +52,17 @@ export async function runAdmission(settings: AdmissionSettings): Promise<number>
       },
       { specs, access, certificate, registry, log, clock: systemClock },
     );
-    await aborted(shutdown.signal);
+    await aborted(stopping);
     await running.stop();
     return 0;
   } catch (error) {
-    if (shutdown.signal.aborted) return 0;
+    // Told to stop while it waited for the API server.
+    if (stopping.aborted && certificate === undefined) return 0;
     throw error;
   } finally {
     await certificate?.close();
     await specs.close();
     await source.close();
-    shutdown.dispose();
   }
 }
 

@@ -159,6 +159,27 @@ export class ProviderProcess {
     return (await this.#process.stop()).code;
   }
 
+  /** As a node's failure ends it: the files stay. */
+  async kill(): Promise<void> {
+    await this.#process.stop("SIGKILL");
+  }
+
+  /** Resolves once it answers with a password, whatever files an earlier one left. */
+  async answering(): Promise<void> {
+    const deadline = Date.now() + 20_000;
+    while (
+      !(await this.ask().then(
+        ({ status }) => status === 200,
+        () => false,
+      ))
+    ) {
+      if (this.#process.exit !== undefined || Date.now() > deadline) {
+        throw new Error(`the account provider does not answer:\n${this.#process.tail()}`);
+      }
+      await sleep(20);
+    }
+  }
+
   get log(): string {
     return readFileSync(this.#process.logFile, "utf8");
   }

@@ -8,6 +8,7 @@ import type { CancelTimer, Clock } from "../../clock.ts";
 import { Directory } from "../../directory/directory.ts";
 import { asSallyportError, configError, reasonOf, type ConfigFault } from "../../errors.ts";
 import type { Log } from "../../observe/log.ts";
+import type { LoginMetrics } from "../../observe/login-metrics.ts";
 import { Secret } from "../../secret.ts";
 import { readAccountFolder } from "../../secret-store/account-folder.ts";
 import type { ImpersonationAccount } from "../../secret-store/secret-store.ts";
@@ -35,7 +36,7 @@ const fileIntervalMs = 5000;
 /** Starts it. Throws `E_CONFIG_INVALID`, `E_SESSION_KEYS`, `E_DIRECTORY_CREDENTIALS` or `E_LISTEN_FAILED`. */
 export async function startLogin(
   settings: LoginSettings,
-  { clock, log }: { readonly clock: Clock; readonly log: Log },
+  { clock, log, metrics }: { readonly clock: Clock; readonly log: Log; readonly metrics: LoginMetrics },
 ): Promise<RunningLogin> {
   const faults: ConfigFault[] = [];
   const text = async (setting: string, path: string): Promise<string> => {
@@ -95,7 +96,9 @@ export async function startLogin(
     sessionLifetimeMs: settings.sessionLifetime,
     clock,
     log,
+    metrics,
   });
+  metrics.filesRead(clock.now());
   const tls = (chainPem: string, key: string): TlsMaterial => ({
     identities: [{ chainPem, privateKeyPem: new Secret(key) }],
   });
@@ -133,6 +136,7 @@ export async function startLogin(
         known = print;
         log.info("login.keys-read", { keys: keys.ids });
       }
+      metrics.filesRead(clock.now());
     } catch (thrown) {
       log.warn("login.keys-kept", { reason: asSallyportError(thrown).message });
     }
