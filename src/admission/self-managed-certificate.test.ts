@@ -5,9 +5,13 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { test, type TestContext } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { eventually } from "../../test/contracts/eventually.ts";
-import { startFakeApiServer, type FakeApiServer } from "../../test/fakes/fake-api-server.ts";
+import {
+  startFakeApiServer,
+  type FakeApiServer,
+  type StoredObject,
+} from "../../test/fakes/fake-api-server.ts";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { systemClock } from "../clock.ts";
 import { createClusterClient } from "../kubernetes/cluster-client.ts";
@@ -18,6 +22,7 @@ import {
   validatingWebhookConfigurationKind,
   type ResourceKind,
 } from "../kubernetes/kinds.ts";
+import type { KubernetesObject } from "../kubernetes/resource-source.ts";
 import { createLog, silentLog } from "../observe/log.ts";
 import { inspectCertificate } from "../pki/certificate.ts";
 import { authoritySecretType, parseAuthoritySecret, renderAuthoritySecret } from "./authority-secret.ts";
@@ -34,9 +39,30 @@ const options: SelfManagedOptions = {
   secret: { namespace, name },
   configurations: { mutating: ["gmsa-webhook"], validating: ["gmsa-webhook"] },
   dnsNames: ["gmsa-webhook.gmsa-webhook.svc"],
-  authorityLifetimeMs: 90 * hour,
-  leafLifetimeMs: 24 * hour,
+  authorityLifetimeMs: 9 * hour,
+  leafLifetimeMs: 144 * minute,
 };
+
+interface StoredSecret extends KubernetesObject {
+  readonly data: Readonly<Record<"authorities.json" | "ca.crt", string>>;
+}
+
+interface StoredConfiguration extends StoredObject {
+  readonly webhooks: readonly { readonly clientConfig: { caBundle?: string } }[];
+}
+
+function secretIn(api: FakeApiServer): StoredSecret {
+  return api.stored(secretKind, name, namespace) as StoredObject as StoredSecret;
+}
+
+/** A copy, to be changed and put back. */
+function configurationIn(api: FakeApiServer, kind: ResourceKind): StoredConfiguration {
+  return structuredClone(api.stored(kind, "gmsa-webhook")) as StoredConfiguration;
+}
+
+function decoded(base64: string): string {
+  return Buffer.from(base64, "base64").toString("utf8");
+}
 
 interface Bed {
   readonly api: FakeApiServer;
@@ -54,24 +80,27 @@ function takeWrites(api: FakeApiServer): void {
   const conflict = { status: 409, body: { kind: "Status", code: 409 } };
   api.handle("POST", secretsPath, ({ body }) => {
     if (api.stored(secretKind, name, namespace) !== undefined) return conflict;
-    api.put(secretKind, JSON.parse(body));
+    api.put(secretKind, JSON.parse(body) as StoredObject);
     return { status: 201, body: {} };
   });
   api.handle("PUT", `${secretsPath}/${name}`, ({ body }) => {
-    const written = JSON.parse(body);
+    const written = JSON.parse(body) as StoredObject;
     const before = api.stored(secretKind, name, namespace);
     if (before === undefined) return { status: 404, body: {} };
-    if (before.metadata["resourceVersion"] !== written.metadata.resourceVersion) return conflict;
+    if (before.metadata["resourceVersion"] !== written.metadata["resourceVersion"]) return conflict;
     api.put(secretKind, written);
     return { status: 200, body: {} };
   });
   for (const kind of configurationKinds) {
     api.handle("PATCH", `/apis/${kind.group}/v1/${kind.plural}/gmsa-webhook`, ({ body }) => {
-      const [check, ...operations] = JSON.parse(body);
-      const object = structuredClone(api.stored(kind, "gmsa-webhook")) as any;
-      if (object?.metadata.resourceVersion !== check.value) return { status: 422, body: {} };
-      for (const { path, value } of operations)
-        object.webhooks[Number(path.split("/")[2])].clientConfig.caBundle = value;
+      const [check, ...operations] = JSON.parse(body) as { readonly path: string; readonly value: string }[];
+      const object = configurationIn(api, kind);
+      if (object.metadata["resourceVersion"] !== check?.value) return { status: 422, body: {} };
+      for (const { path, value } of operations) {
+        const webhook = object.webhooks[Number(path.split("/")[2])];
+        assert.ok(webhook !== undefined);
+        webhook.clientConfig.caBundle = value;
+      }
       api.put(kind, object);
       return { status: 200, body: {} };
     });
@@ -136,16 +165,9 @@ async function bed(t: TestContext, configured = true): Promise<Bed> {
       return certificate;
     },
     bundle(kind = mutatingWebhookConfigurationKind, webhook = 0) {
-      const object = api.stored(kind, "gmsa-webhook") as any;
-      return Buffer.from(object.webhooks[webhook].clientConfig.caBundle ?? "", "base64").toString();
+      return decoded(configurationIn(api, kind).webhooks[webhook]?.clientConfig.caBundle ?? "");
     },
-    entries: () =>
-      JSON.parse(
-        Buffer.from(
-          (api.stored(secretKind, name, namespace) as any).data["authorities.json"],
-          "base64",
-        ).toString(),
-      ),
+    entries: () => JSON.parse(decoded(secretIn(api).data["authorities.json"])) as ReturnType<Bed["entries"]>,
     until: (what, condition, stepMs = 500) => eventually(what, condition, clock, stepMs),
   };
 }
@@ -239,8 +261,7 @@ test("leaves and authorities are replaced while two replicas serve, and no certi
 });
 
 function certificatesOf(api: FakeApiServer): string {
-  const secret = api.stored(secretKind, name, namespace) as any;
-  return Buffer.from(secret.data["ca.crt"], "base64").toString();
+  return decoded(secretIn(api).data["ca.crt"]);
 }
 
 test("a successor is trusted beside its predecessor before it signs, and after", async (t) => {
@@ -255,7 +276,7 @@ test("a successor is trusted beside its predecessor before it signs, and after",
   assert.ok(isTrusted(before, certificate), "the successor signed at once");
   const appeared = clock.now();
   await until("the switch", () => !isTrusted(before, certificate), 600_000);
-  assert.ok(clock.now() - appeared <= 17 * hour);
+  assert.ok(clock.now() - appeared <= 2 * hour);
   const { notAfter } = inspectCertificate(before);
   await until("the end of the predecessor", () => certificatesIn(bundle()).length === 1, 600_000);
   assert.ok(clock.now() >= notAfter, "the predecessor is forgotten too soon");
@@ -270,8 +291,8 @@ test("a successor that cannot be published signs nothing, for as long as its pre
   api.handle("PATCH", path, () => ({ status: 403, body: {} }));
 
   await until("a successor", () => entries().length === 2, 600_000);
-  while (clock.now() < notAfter - hour) {
-    await clock.advance(hour / 2);
+  while (clock.now() < notAfter - 10 * minute) {
+    await clock.advance(5 * minute);
     assert.ok(isTrusted(bundle(validatingWebhookConfigurationKind), certificate));
   }
 });
@@ -311,8 +332,7 @@ for (const [what, data] of [
     await until("ready", () => certificate.readiness().ready);
     const before = bundle();
 
-    const { data: _, ...rest } = api.stored(secretKind, name, namespace) as any;
-    api.put(secretKind, data === undefined ? rest : { ...rest, data });
+    api.put(secretKind, { ...secretIn(api), data });
 
     await until("the new authority", () => certificatesIn(bundle()).length === 2);
     assert.ok(bundle().startsWith(before) && isTrusted(bundle(), certificate));
@@ -339,8 +359,10 @@ test("somebody else's edit of caBundle is repaired", async (t) => {
   const before = bundle();
   await until("nothing more to do", () => events().includes("admission.ca-bundle-written"));
 
-  const object = structuredClone(api.stored(validatingWebhookConfigurationKind, "gmsa-webhook")) as any;
-  object.webhooks[1].clientConfig.caBundle = Buffer.from("-----BEGIN NONSENSE").toString("base64");
+  const object = configurationIn(api, validatingWebhookConfigurationKind);
+  const [, lint] = object.webhooks;
+  assert.ok(lint !== undefined);
+  lint.clientConfig.caBundle = Buffer.from("-----BEGIN NONSENSE").toString("base64");
   api.put(validatingWebhookConfigurationKind, object);
 
   await until("the repair", () => bundle(validatingWebhookConfigurationKind, 1) === before);
@@ -378,7 +400,7 @@ test("with the API server away, leaves are renewed all the same and the certific
 
 test("a certificate that cannot be renewed is not ready with an hour left", async (t) => {
   const { api, clock, replica, until } = await bed(t);
-  const certificate = await replica({ authorityLifetimeMs: 72 * hour });
+  const certificate = await replica({ authorityLifetimeMs: 24 * hour, leafLifetimeMs: 8 * hour });
   await until("ready", () => certificate.readiness().ready);
 
   api.fail({ fault: { kind: "status", status: 500 } });
@@ -418,7 +440,7 @@ test("no private key is logged or shown", async (t) => {
   const certificate = await replica();
   await until("ready", () => certificate.readiness().ready);
 
-  const secret = parseAuthoritySecret(api.stored(secretKind, name, namespace) as any, systemClock);
+  const secret = parseAuthoritySecret(secretIn(api), systemClock);
 
   assert.match(entries()[0]?.privateKey ?? "", /PRIVATE KEY/);
   assert.doesNotMatch(JSON.stringify([secret, certificate.current(), events()]), /PRIVATE KEY/);
@@ -428,7 +450,7 @@ test("what is written is read back; whatever else is read never throws", async (
   const { api, replica, until } = await bed(t);
   const certificate = await replica();
   await until("ready", () => certificate.readiness().ready);
-  const object = api.stored(secretKind, name, namespace) as any;
+  const object = secretIn(api);
   const read = parseAuthoritySecret(object, systemClock);
   assert.ok(read.state === "held");
   assert.deepEqual(renderAuthoritySecret(read.authorities, read.metadata)["data"], object.data);

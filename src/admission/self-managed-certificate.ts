@@ -368,9 +368,12 @@ class SelfManagedCertificate implements FollowedCertificate {
   }
 
   /** Kept for the leaves that it has signed; it signs no more. */
-  #trustOnly({ signing: _, ...authority }: SharedAuthority): SharedAuthority {
+  #trustOnly({ thumbprint, certificatePem, notBefore, notAfter, since, trustedUntil }: SharedAuthority) {
     const lastLeaf = this.#clock.now() + this.#options.leafLifetimeMs;
-    return { ...authority, trustedUntil: Math.min(authority.trustedUntil, lastLeaf) };
+    return {
+      ...{ thumbprint, certificatePem, notBefore, notAfter, since },
+      trustedUntil: Math.min(trustedUntil, lastLeaf),
+    };
   }
 
   async #makeAuthority(): Promise<SharedAuthority> {
