@@ -40,6 +40,8 @@ export type AuthoritySecret =
       readonly authorities: readonly SharedAuthority[];
       readonly metadata: ObjectMetadata;
     }
+  /** Ours, and nobody has filled it yet: where the service account may not create Secrets. */
+  | { readonly state: "empty"; readonly metadata: ObjectMetadata }
   /** Ours, and cannot be read. */
   | { readonly state: "broken"; readonly problem: string; readonly metadata: ObjectMetadata }
   /** Somebody else's: never written. */
@@ -110,8 +112,10 @@ export function parseAuthoritySecret(object: KubernetesObject, clock: Clock): Au
   const { metadata } = object;
   const { type = "Opaque" } = object;
   if (type !== authoritySecretType) return { state: "foreign", type: typeof type === "string" ? type : "?" };
+  const contents = isObject(object["data"]) ? object["data"] : {};
+  if (Object.keys(contents).length === 0) return { state: "empty", metadata };
   try {
-    const data = isObject(object["data"]) ? object["data"]["authorities.json"] : undefined;
+    const data = contents["authorities.json"];
     if (typeof data !== "string") throw new Error("authorities.json is missing");
     let list: unknown;
     try {

@@ -196,6 +196,21 @@ test("the first replica makes the Secret and its authority stands in every webho
   assert.equal(leaf.subjectAltName, "DNS:gmsa-webhook.gmsa-webhook.svc");
 });
 
+test("an empty Secret that an installer made is filled, and keeps its labels", async (t) => {
+  const { api, bundle, entries, events, replica, until } = await bed(t);
+  const labels = { "app.kubernetes.io/managed-by": "Helm" };
+  const metadata = { name, namespace, labels };
+  api.put(secretKind, { apiVersion: "v1", kind: "Secret", metadata, type: authoritySecretType });
+  api.handle("POST", secretsPath, () => ({ status: 403, body: {} }));
+
+  const certificate = await replica();
+
+  await until("ready", () => certificate.readiness().ready && isTrusted(bundle(), certificate));
+  assert.equal(entries().length, 1);
+  assert.deepEqual(secretIn(api).metadata.labels, labels);
+  assert.ok(!events().includes("admission.authority-regenerated"));
+});
+
 test("replicas that start together agree on one authority", async (t) => {
   const { bundle, entries, replica, until } = await bed(t);
 

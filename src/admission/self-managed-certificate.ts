@@ -306,7 +306,7 @@ class SelfManagedCertificate implements FollowedCertificate {
               ? this.#log.warn("admission.authority-regenerated", {
                   secret,
                   authority: fresh.thumbprint,
-                  reason: held.state === "broken" ? held.problem : "the Secret was deleted",
+                  reason: held.state === "broken" ? held.problem : `the Secret is ${held.state}`,
                 })
               : this.#log.info("admission.authority-created", { secret, authority: fresh.thumbprint }),
         ],

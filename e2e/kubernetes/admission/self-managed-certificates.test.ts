@@ -49,20 +49,11 @@ before(async () => {
         (c: { type: string; status: string }) => c.type === "Established" && c.status === "True",
       ),
   );
-  await cluster.admin.expect("POST", "/api/v1/namespaces", {
-    apiVersion: "v1",
-    kind: "Namespace",
-    metadata: { name: "gmsa-webhook" },
-  });
+  await cluster.apply(manifest("deployment.yaml").replaceAll("port: 443", `port: ${port}`));
   await cluster.apply(manifest("rbac.yaml"));
   await cluster.apply(manifest("self-managed-certificates.yaml"));
-  const created = await cluster.admin.expect("POST", "/api/v1/namespaces/gmsa-webhook/services", {
-    apiVersion: "v1",
-    kind: "Service",
-    metadata: { name: "gmsa-webhook" },
-    spec: { ports: [{ port }] },
-  });
-  service = await ServiceAddress.listen(created.spec.clusterIP, port);
+  const path = "/api/v1/namespaces/gmsa-webhook/services/gmsa-webhook";
+  service = await ServiceAddress.listen((await cluster.admin.expect("GET", path)).spec.clusterIP, port);
   await cluster.admin.expect("POST", "/apis/windows.k8s.io/v1/gmsacredentialspecs", {
     apiVersion: "windows.k8s.io/v1",
     kind: "GMSACredentialSpec",
