@@ -4,6 +4,7 @@
  * kubeconfig and a host directory.
  * @module
  */
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
@@ -79,6 +80,17 @@ export class ProviderProcess {
   /** What a plugin on this host gets for a secret's name: a new connection, mutual TLS, the `object` header. */
   async ask(object: string = this.#options.secret): Promise<Answer> {
     const file = (name: string): Buffer => readFileSync(join(this.hostDirectory, name));
+    const pair = (): { readonly cert: Buffer; readonly key: Buffer } => ({
+      cert: file("ssl/client/tls.crt"),
+      key: file("ssl/client/tls.key"),
+    });
+    let { cert, key } = pair();
+    // Two files are never replaced at one moment: the plugin, too, reads them again until they belong together.
+    for (let again = 0; again < 5; again++) {
+      if (new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) break;
+      await sleep(20);
+      ({ cert, key } = pair());
+    }
     return new Promise((resolve, reject) => {
       const outgoing = httpsRequest(
         {
@@ -88,8 +100,8 @@ export class ProviderProcess {
           headers: { object },
           agent: false,
           ca: file("ssl/ca/ca.crt"),
-          cert: file("ssl/client/tls.crt"),
-          key: file("ssl/client/tls.key"),
+          cert,
+          key,
           timeout: 5_000,
         },
         (response) => {
