@@ -297,6 +297,22 @@ test("a successor is trusted beside its predecessor before it signs, and after",
   assert.ok(clock.now() >= notAfter, "the predecessor is forgotten too soon");
 });
 
+test("a replica that starts when a successor is new goes on with the predecessor, later ones with the successor", async (t) => {
+  const { bundle, clock, replica, until } = await bed(t);
+  const lifetimes = { authorityLifetimeMs: 9 * minute, leafLifetimeMs: 144_000 };
+  const first = await replica(lifetimes);
+  await until("ready", () => first.readiness().ready);
+  const before = bundle();
+  await until("a successor", () => certificatesIn(bundle()).length === 2, 2_000);
+
+  const early = await replica(lifetimes);
+  assert.ok(isTrusted(before, early), "API servers may not know its authority yet");
+
+  await clock.advance(minute);
+  const late = await replica(lifetimes);
+  assert.ok(!isTrusted(before, late) && isTrusted(bundle(), late));
+});
+
 test("a successor that cannot be published signs nothing, for as long as its predecessor lives", async (t) => {
   const { api, bundle, clock, entries, replica, until } = await bed(t);
   const certificate = await replica();

@@ -362,9 +362,13 @@ class SelfManagedCertificate implements FollowedCertificate {
     const alive = (one: SharedAuthority): boolean => one.notAfter > now;
     const own = signing.findIndex((one) => one.thumbprint === this.#leaf?.signer && alive(one));
     if (own !== -1) return own;
-    const settled = signing.findLastIndex((one) => alive(one) && this.#registrations.trust(one.thumbprint));
-    const found = settled === -1 ? signing.findIndex(alive) : settled;
-    return found === -1 ? undefined : found;
+    const trusted = (one: SharedAuthority): boolean =>
+      alive(one) && this.#registrations.trust(one.thumbprint);
+    return [
+      signing.findLastIndex((one) => trusted(one) && one.since + this.#propagationMs() <= now),
+      signing.findIndex(trusted),
+      signing.findIndex(alive),
+    ].find((at) => at !== -1);
   }
 
   /** Kept for the leaves that it has signed; it signs no more. */
