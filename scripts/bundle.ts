@@ -123,13 +123,13 @@ export async function bundleProgram(name: string): Promise<Program> {
     minifySyntax: true,
     plugins: [unpacking, lazyBuiltins],
   });
-  const headText = text(head, ".js");
-  const packedText = brotliCompressSync(text(rest, ".mjs"), {
+  const headText = outputText(head, ".js");
+  const packedText = brotliCompressSync(outputText(rest, ".mjs"), {
     params: { [constants.BROTLI_PARAM_QUALITY]: 9 },
   }).toString("base64");
   return {
     text: `${headText}//packed:${packedText}\n`,
-    map: text(rest, ".map"),
+    map: outputText(rest, ".map"),
     sizes: { head: headText.length, packed: packedText.length },
     packages: packagesOf(head.metafile, rest.metafile),
   };
@@ -143,7 +143,7 @@ export async function bundleExecutable(): Promise<Bundle> {
     plugins: [lazyBuiltins],
     banner: { js: requireBanner },
   });
-  return { text: text(whole, ".js"), packages: packagesOf(whole.metafile) };
+  return { text: outputText(whole, ".js"), packages: packagesOf(whole.metafile) };
 }
 
 export interface Library extends Bundle {
@@ -162,13 +162,13 @@ export async function bundleLibrary(): Promise<Library> {
   const imports = Object.values(library.metafile.outputs).flatMap((output) => output.imports);
   const names = imports.map(({ path }) => path).filter((path) => !path.startsWith("node:"));
   return {
-    text: text(library, ".js"),
+    text: outputText(library, ".js"),
     packages: packagesOf(library.metafile),
     dependencies: [...new Set(names)].sort(),
   };
 }
 
-function text(result: { readonly outputFiles: readonly OutputFile[] }, ending: string): string {
+function outputText(result: { readonly outputFiles: readonly OutputFile[] }, ending: string): string {
   return (
     result.outputFiles.find((file) => file.path.endsWith(ending) || result.outputFiles.length === 1)?.text ??
     ""
