@@ -17,6 +17,10 @@ interface Descriptor {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+interface Index {
+  readonly manifests: readonly Descriptor[];
+}
+
 interface Manifest {
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
@@ -74,16 +78,18 @@ export class BuiltImage {
   /** The digest that a registry would show for this platform. */
   readonly digest: string;
   readonly #folder: string;
-  readonly #top: { readonly manifests: readonly Descriptor[] };
+  readonly #top: Index;
 
   /** @param platform `linux/amd64`. @param below another folder of images than the bed's. */
   constructor(name: string, platform: string, below = imagesFolder()) {
     this.#folder = join(below, name);
-    this.#top = JSON.parse(readFileSync(join(this.#folder, "index.json"), "utf8")) as typeof this.#top;
+    this.#top = JSON.parse(readFileSync(join(this.#folder, "index.json"), "utf8")) as Index;
     const index = this.#top.manifests.find(({ annotations }) => annotations !== undefined);
     if (index === undefined) throw new Error(`${name} has no tag`);
-    const { manifests } = this.#json(index) as typeof this.#top;
-    const found = manifests.find((each) => `${each.platform?.os}/${each.platform?.architecture}` === platform);
+    const { manifests } = this.#json(index) as Index;
+    const found = manifests.find(
+      (each) => `${each.platform?.os}/${each.platform?.architecture}` === platform,
+    );
     if (found === undefined) throw new Error(`${name} has no ${platform}`);
     this.digest = found.digest;
     this.manifest = this.#json(found) as Manifest;

@@ -1,6 +1,6 @@
 /**
  * The Linux image as a container runtime starts it: unpacked layers as a root folder that cannot be written, the image's own
- * user, environment and entrypoint, no capabilities, no new privileges.
+ * user, environment and entrypoint, and no way to more privileges.
  * @module
  */
 import { chownSync, mkdirSync, writeFileSync } from "node:fs";
@@ -41,7 +41,7 @@ while [ "$1" != -- ]; do
 done
 shift
 cd /
-exec setpriv --no-new-privs --bounding-set=-all chroot --userspec="$user" --groups= "$root" "$@"
+exec setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" "$@"
 `;
 
 export class ImageContainers {
@@ -88,7 +88,6 @@ export class ImageContainers {
       ...["--mount", "--", "sh", "-c", script, "sh", this.#root, config.User ?? ""],
       ...mounts.flatMap(({ from, to, writable }) => [from, to, writable ? "rw" : "ro"]),
       "--",
-      // env of this machine is not there any more: the variables are set before.
       ...(entrypoint ?? config.Entrypoint),
       ...args,
     ];

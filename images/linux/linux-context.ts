@@ -104,6 +104,8 @@ async function writeBase(folder: string, parts: LinuxParts, unpacked: string): P
     "root:x:0:0:root:/:/nonexistent\nnonroot:x:65532:65532:nonroot:/tmp:/nonexistent\nnobody:x:65534:65534:nobody:/:/nonexistent\n",
   );
   put("etc/group", "root:x:0:\nnonroot:x:65532:\nnobody:x:65534:\n");
+  // A runtime lays its own over it; one that does not would leave localhost without an address.
+  put("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
   put("etc/nsswitch.conf", "hosts: files dns\n");
   put(
     "etc/os-release",

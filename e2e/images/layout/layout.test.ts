@@ -57,7 +57,7 @@ for (const platform of ["linux/amd64", "linux/arm64"] as const) {
           .filter((path) => !path.startsWith("usr/share/doc/") && !path.startsWith("var/lib/dpkg/"))
           .sort(),
         [
-          ...["etc/group", "etc/nsswitch.conf", "etc/os-release", "etc/passwd"],
+          ...["etc/group", "etc/hosts", "etc/nsswitch.conf", "etc/os-release", "etc/passwd"],
           ...["etc/ssl/certs/ca-certificates.crt", "lib"],
           ...(platform === "linux/amd64" ? ["lib64"] : []),
           ...["usr/bin/node", "usr/bin/sallyport", "usr/lib/sallyport/sallyport.mjs"],

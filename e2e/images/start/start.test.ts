@@ -40,15 +40,15 @@ describe("the Linux image", () => {
       });
       console.log(JSON.stringify({
         ids: [process.getuid(), process.getgid(), process.getgroups()],
-        capabilities: [...status.matchAll(/^Cap(?:Inh|Prm|Eff|Bnd|Amb):\\t(.+)$/gm)].map(([, set]) => set),
+        capabilities: [...status.matchAll(/^Cap(?:Inh|Prm|Eff|Amb):\\t(.+)$/gm)].map(([, set]) => set),
         noNewPrivileges: /^NoNewPrivs:\\t1$/m.test(status),
         refused,
       }));`;
     const { stdout, stderr } = await containers.run(["-e", script], { entrypoint: ["/usr/bin/node"] });
 
-    assert.deepEqual(JSON.parse(stdout || stderr), {
+    assert.deepEqual(JSON.parse(stdout === "" ? stderr : stdout), {
       ids: [65532, 65532, [65532]],
-      capabilities: Array.from({ length: 5 }, () => "0000000000000000"),
+      capabilities: Array.from({ length: 4 }, () => "0000000000000000"),
       noNewPrivileges: true,
       refused: ["EROFS", "EROFS", "EROFS", "EROFS"],
     });
@@ -66,7 +66,9 @@ describe("the Linux image", () => {
       environment: { TZ: "Asia/Shanghai" },
     });
 
-    const [hours, user, address, ...authorities] = JSON.parse(stdout || stderr) as readonly unknown[];
+    const [hours, user, address, ...authorities] = JSON.parse(
+      stdout === "" ? stderr : stdout,
+    ) as readonly unknown[];
     assert.deepEqual([hours, user, authorities], [8, "nonroot", [true, true]]);
     assert.match(String(address), /^(?:127\.0\.0\.1|::1)$/);
   });
@@ -92,6 +94,7 @@ describe("the Linux image", () => {
   test("its account provider answers the probe of another container, in the memory that was promised", async (t) => {
     const [host, manifests] = [temporaryFolder(t), temporaryFolder(t)];
     containers.own(host);
+    containers.own(manifests);
     writeFileSync(
       join(manifests, "secret.yaml"),
       JSON.stringify({
@@ -112,8 +115,9 @@ describe("the Linux image", () => {
       { mounts, environment: { NODE_OPTIONS: smallHeapFlags.join(" ") } },
     );
     t.after(() => provider.stop());
+    const deadline = performance.now() + 20_000;
     while (!existsSync(join(host, "port.txt"))) {
-      assert.equal(provider.exit, undefined, provider.tail());
+      assert.ok(provider.exit === undefined && performance.now() < deadline, provider.tail());
       await sleep(20);
     }
 
@@ -138,9 +142,9 @@ describe("the single executable for Linux", () => {
 
     assert.equal((await runCommand(executable, ["--version"])).stdout, `${version}\n`);
     const { code, stdout, stderr } = await runCommand(
-      executable,
-      ["up", "--once", "--manifests", examples, "--state", state],
-      { environment: { PATH: "/nowhere" }, cwd: state },
+      "env",
+      ["-i", "PATH=/nowhere", executable, "up", "--once", "--manifests", examples, "--state", state],
+      { cwd: state },
     );
     assert.equal(code, 0, `${stdout}${stderr}`);
     assert.doesNotMatch(stdout, /✘/);
