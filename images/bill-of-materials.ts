@@ -95,11 +95,25 @@ export function billOfMaterials(contents: Contents): Buffer {
 export function licenceTexts(packages: readonly string[]): string {
   const texts = packages.map((folder) => {
     const { version, license = "no licence named" } = lockedPackage(folder);
-    const file = readdirSync(join(root, folder)).find((name) => /^(?:licen[cs]e|copying)/i.test(name));
-    const text = file === undefined ? "" : readFileSync(join(root, folder, file), "utf8").trim();
-    return `${nameOf(folder)} ${version}: ${license}\n\n${text}\n`;
+    return `${nameOf(folder)} ${version}: ${license}\n\n${licenceText(folder)}\n`;
   });
   return texts.join(`\n${"-".repeat(80)}\n\n`);
+}
+
+/** Its file, or what its readme says under that heading. @throws {Error} when a package has neither. */
+function licenceText(folder: string): string {
+  const names = readdirSync(join(root, folder));
+  const read = (pattern: RegExp): string | undefined => {
+    const name = names.find((each) => pattern.test(each));
+    return name === undefined ? undefined : readFileSync(join(root, folder, name), "utf8").trim();
+  };
+  const text =
+    read(/^(?:licen[cs]e|copying)/i) ??
+    read(/^readme/i)
+      ?.match(/^#+ *licen[cs]e\s+(.+)$/ims)?.[1]
+      ?.trim();
+  if (text === undefined) throw new Error(`${folder} comes without the text of its licence`);
+  return text;
 }
 
 function nameOf(folder: string): string {
