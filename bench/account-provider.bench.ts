@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { systemClock } from "../src/clock.ts";
-import { smallHeapFlags } from "../images/single-executable.ts";
+import { accountProviderFlags } from "../images/single-executable.ts";
 import { createAuthority } from "../src/pki/authority.ts";
 import {
   bundle,
@@ -106,7 +106,10 @@ async function measureLoad(
   children.push(provider.child);
   const port = await provider.ready;
   // The same service as the images start it.
-  const small = startProvider(folder, settings, { hostFolder: "small-host", nodeFlags: smallHeapFlags });
+  const small = startProvider(folder, settings, {
+    hostFolder: "small-host",
+    nodeFlags: accountProviderFlags,
+  });
   children.push(small.child);
   const smallPort = await small.ready;
   const yardstick = spawn(process.execPath, [join(import.meta.dirname, "https-yardstick.ts")], {

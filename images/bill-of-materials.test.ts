@@ -56,7 +56,11 @@ test("every bundled package is in the lockfile and comes with the text of its li
   assert.deepEqual(executable, program);
   assert.deepEqual(library, []);
   for (const folder of program)
-    assert.match(licenceTexts([folder]), /^\S+ \d\S+: [^\n]+\n\n.*(?:licen[cs]e|redistribution|permission)/is, folder);
+    assert.match(
+      licenceTexts([folder]),
+      /^\S+ \d\S+: [^\n]+\n\n.*(?:licen[cs]e|redistribution|permission)/is,
+      folder,
+    );
 });
 
 test("both architectures of the Linux image take the same packages, each pinned by hash", () => {

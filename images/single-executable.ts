@@ -13,9 +13,12 @@ const run = promisify(execFile);
 
 /**
  * What the account provider needs: its heap is a few megabytes, and most of its memory under load would be Node's young
- * generation (`docs/decisions/0116`).
+ * generation (`docs/decisions/0116`). NODE_OPTIONS may carry these.
  */
 export const smallHeapFlags = ["--max-semi-space-size=1", "--max-old-space-size=64"] as const;
+
+/** For an executable that does nothing else. NODE_OPTIONS may not carry the last one, which leaves baseline code only. */
+export const accountProviderFlags = [...smallHeapFlags, "--disable-optimizing-compilers"] as const;
 
 export interface ExecutableOptions {
   readonly node: NodeBinary;

@@ -6,7 +6,7 @@
 import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pluginFileName } from "../../src/plugin-host/plugin-identity.ts";
-import { makeExecutable, smallHeapFlags } from "../single-executable.ts";
+import { makeExecutable, accountProviderFlags } from "../single-executable.ts";
 import type { NodeBinary } from "../node-binary.ts";
 import { readTree, writeTar, type Entry } from "../tar-archive.ts";
 import { emptyHive } from "./registry-hive.ts";
@@ -33,7 +33,7 @@ export async function writeWindowsContext(folder: string, parts: WindowsParts): 
     node: parts.node,
     program: parts.program,
     output: join(program, "sallyport.exe"),
-    flags: smallHeapFlags,
+    flags: accountProviderFlags,
   });
   copyFileSync(parts.plugin, join(program, pluginFileName));
   copyFileSync(join(root, "LICENSE"), join(program, "LICENSE.txt"));

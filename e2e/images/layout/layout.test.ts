@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { smallHeapFlags } from "../../../images/single-executable.ts";
+import { accountProviderFlags } from "../../../images/single-executable.ts";
 import { bundleExecutable, bundleProgram } from "../../../scripts/bundle.ts";
 import { temporaryFolder } from "../../../test/temporary-folder.ts";
 import { runCommand } from "../../guarded-process.ts";
@@ -150,7 +150,7 @@ describe("the image for windows/amd64", () => {
     // Subsystem: a console program.
     assert.equal(bytes.readUInt16LE(header + 24 + 68), 3);
     assert.ok(bytes.includes(text));
-    for (const flag of smallHeapFlags) assert.ok(bytes.includes(flag));
+    for (const flag of accountProviderFlags) assert.ok(bytes.includes(flag), flag);
     // The mark that Node looks for in itself: 1 when it carries a program.
     assert.ok(bytes.includes("NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2:1"));
     assert.deepEqual(readFileSync(join(folder, "Files/SallyportCcgPlugin.dll")), plugin());
