@@ -34,8 +34,12 @@ function sallyport(
   return run(process.execPath, [join(alone, "sallyport.mjs"), ...words], { cwd: alone, env: {} });
 }
 
-test("the bundle is one executable file with its source map beside it", async () => {
-  assert.deepEqual((await readdir(join(folder, "dist"))).sort(), ["sallyport.mjs", "sallyport.mjs.map"]);
+test("the bundle is one executable file with its source map beside it, apart from the package", async () => {
+  assert.deepEqual((await readdir(join(folder, "dist"))).sort(), [
+    "package",
+    "sallyport.mjs",
+    "sallyport.mjs.map",
+  ]);
   assert.equal((await stat(join(folder, "dist/sallyport.mjs"))).mode & 0o111, 0o111);
   const text = await readFile(join(folder, "dist/sallyport.mjs"), "utf8");
   assert.ok(text.startsWith("#!/usr/bin/env node\n"));
@@ -58,6 +62,17 @@ test("every command of the bundle loads alone in an empty folder", async () => {
   for (const name of names) {
     assert.match((await sallyport(name, "--help")).stdout, new RegExp(`^Usage: sallyport ${name}`));
   }
+});
+
+test("an error of a command in the packed part ends with its own exit code and sentence", async () => {
+  const faulty = sallyport("credspec", "deliver", "--manifests", join(folder, "nowhere"));
+
+  await assert.rejects(faulty, (error) => {
+    const { code, stderr } = error as { readonly code?: unknown; readonly stderr?: string };
+    assert.equal(code, 2);
+    assert.match(stderr ?? "", /^sallyport: The configuration has 1 fault.*\[E_CONFIG_INVALID\]\s*$/s);
+    return true;
+  });
 });
 
 test("the role that needs most of the bundle does its work from it", async () => {
