@@ -81,7 +81,7 @@ export const gmsaWebhookValues = z.strictObject({
     }),
     authoritySecretName: value(objectName, "", {
       about:
-        "Secret in which the replicas share their authority (mode `selfManaged`). Empty: `<release>-authority`.",
+        "Secret in which the replicas share their authority (mode `selfManaged`). Empty: `<release>-ca`.",
       example: "webhook-authority",
     }),
     caBundle: value(text, "", {
@@ -311,7 +311,7 @@ export const gmsaWebhookValues = z.strictObject({
     example: true,
   }),
   ...podValues({
-    resources: { requests: { cpu: "20m", memory: "128Mi" }, limits: { memory: "512Mi" } },
+    resources: { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: "512Mi" } },
     priorityClass: "system-cluster-critical",
   }),
   networkPolicy: networkPolicyValues(),

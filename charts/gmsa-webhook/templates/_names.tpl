@@ -10,7 +10,7 @@ selfManaged
 {{- end -}}
 
 {{- define "webhook.authoritySecretName" -}}
-{{- .Values.certificates.authoritySecretName | default (printf "%s-authority" (include "sallyport.fullname" .)) -}}
+{{- .Values.certificates.authoritySecretName | default (printf "%s-ca" (include "sallyport.fullname" .)) -}}
 {{- end -}}
 
 {{/* With the mode `secret` it is given, or read from the Secret, which only an installation into a cluster can do. */}}
