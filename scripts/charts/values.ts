@@ -146,7 +146,7 @@ export function podValues(options: {
     }),
     resources: value(anyObject, options.resources as Record<string, unknown>, {
       about: "Resources of the container.",
-      example: { requests: { cpu: "50m", memory: "128Mi" } },
+      example: { requests: { cpu: "75m", memory: "192Mi" } },
     }),
     priorityClassName: value(text, options.priorityClass, {
       about: "Priority class of the pods; empty: none.",
