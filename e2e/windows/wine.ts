@@ -27,6 +27,7 @@ export const wineServerPath = "/usr/lib/wine/wineserver64";
 
 export const pluginClassId = "{D035536E-1862-450C-830A-FB8629184C57}";
 export const replacedClassId = "{E4781092-F116-4B79-B55E-28EB6A224E26}";
+export const keyVaultClassId = "{CCC2A336-D7F3-4818-A213-272B7924213E}";
 export const pluginAppId = "{35BDD23D-4757-4EB1-B7AA-D587CBFAD5B4}";
 const interfaceId = "{6ECDA518-2010-4437-8BC3-46E752B7B172}";
 
@@ -135,11 +136,12 @@ export class Wine {
   }
 
   /**
-   * Registers the plugin, and lets Wine start its surrogate: an empty `DllSurrogate`, as Windows needs it, makes a 64-bit
+   * Registers the plugin, with the choices of its `DllInstall`, and lets Wine start its surrogate: an empty `DllSurrogate`, as Windows needs it, makes a 64-bit
    * Wine look for a 32-bit dllhost.
    */
-  async registerPlugin(): Promise<void> {
-    const { code } = await this.regsvr32(pluginDll);
+  async registerPlugin(...words: readonly string[]): Promise<void> {
+    const choices = words.length === 0 ? [] : ["/n", `/i:${words.join(",")}`];
+    const { code } = await this.regsvr32(...choices, pluginDll);
     if (code !== 0) throw new Error(`regsvr32 ended with ${String(code)}`);
     await this.pointSurrogateAtWine();
   }
