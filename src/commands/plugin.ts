@@ -4,7 +4,7 @@
  */
 import { platform } from "node:process";
 import { join, resolve } from "node:path";
-import { chainHolds, renderChain } from "../chain.ts";
+import { chainHolds, chainIsBroken, renderChain } from "../chain.ts";
 import { systemClock } from "../clock.ts";
 import { SallyportError, type ConfigFault } from "../errors.ts";
 import { createLog } from "../observe/log.ts";
@@ -20,6 +20,7 @@ import { createProgram, durationMs, runProgram, throwIfFaulty } from "./command-
 interface InstallFlags {
   readonly dll: string;
   readonly takeOver: boolean;
+  readonly answerKeyVaultPlugin: boolean;
   readonly authenticatedUsers: boolean;
   readonly watch: boolean;
   readonly interval: string;
@@ -42,7 +43,12 @@ export async function run(args: readonly string[], host?: PluginHost): Promise<n
     .command("install")
     .description("install, repair or upgrade; does nothing when all is well")
     .option("--dll <file>", "the plugin to install [SALLYPORT_CCG_PLUGIN]", defaultDll())
-    .option("--take-over", "take the class id of Rancher's plugin, also where that is installed", false)
+    .option("--take-over", "take the class ids of other plugins, also where those are installed", false)
+    .option(
+      "--answer-key-vault-plugin",
+      "answer to the class id of Microsoft's Azure Key Vault plugin, too",
+      false,
+    )
     .option(
       "--authenticated-users",
       "let every authenticated user start the plugin (CCG event 4, 0x80070005)",
@@ -64,7 +70,9 @@ export async function run(args: readonly string[], host?: PluginHost): Promise<n
     });
   program
     .command("status")
-    .description("look at every link between CCG and the account provider; 0 when all hold, else 1")
+    .description(
+      "look at every link between CCG and the account provider; 0 when all hold, 3 when some could not be looked at, else 1",
+    )
     .option("--json", "print the links as JSON", false)
     .action(async (flags: { readonly json: boolean }) => {
       exitCode = await status(flags.json, host ?? thisHost());
@@ -87,6 +95,7 @@ async function install(flags: InstallFlags, host: PluginHost): Promise<number> {
   const options = {
     dll: resolve(flags.dll),
     takeOver: flags.takeOver,
+    answerKeyVaultPlugin: flags.answerKeyVaultPlugin,
     authenticatedUsers: flags.authenticatedUsers,
     log: createLog().with({ role: "plugin" }),
     clock: systemClock,
@@ -133,10 +142,11 @@ async function uninstall(flags: Pick<InstallFlags, "dll" | "wait">, host: Plugin
 async function status(json: boolean, host: PluginHost): Promise<number> {
   const chain = await readPluginStatus(host);
   const holds = chainHolds(chain);
+  const broken = chainIsBroken(chain);
   const colour = process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
   const text = json
     ? `${JSON.stringify({ ok: holds, links: chain.links }, undefined, 2)}\n`
     : renderChain(chain, { colour });
   process.stdout.write(text);
-  return holds ? 0 : 1;
+  return holds ? 0 : broken ? 1 : 3;
 }

@@ -10,7 +10,15 @@ import { join } from "node:path/win32";
 
 /** A program of Windows and its arguments; no shell is involved. */
 export interface HostCall {
-  readonly program: "icacls" | "certutil" | "reg" | "regsvr32" | "tasklist" | "taskkill" | "wevtutil";
+  readonly program:
+    | "icacls"
+    | "certutil"
+    | "powershell"
+    | "reg"
+    | "regsvr32"
+    | "tasklist"
+    | "taskkill"
+    | "wevtutil";
   readonly args: readonly string[];
 }
 
@@ -33,7 +41,8 @@ export function createWindowsHost(
   return {
     run: (call) =>
       new Promise((resolve) => {
-        const program = join(systemRoot, "System32", `${call.program}.exe`);
+        const folder = call.program === "powershell" ? "WindowsPowerShell\\v1.0" : "";
+        const program = join(systemRoot, "System32", folder, `${call.program}.exe`);
         execFile(
           program,
           call.args,

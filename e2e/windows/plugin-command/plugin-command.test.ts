@@ -57,6 +57,7 @@ function options(changed: Partial<InstallOptions> = {}): InstallOptions {
   return {
     dll: builtFile("SallyportCcgPlugin.dll"),
     takeOver: false,
+    answerKeyVaultPlugin: false,
     authenticatedUsers: false,
     log: silentLog,
     clock: systemClock,
