@@ -32,8 +32,14 @@ function defaultDll(): string {
   return process.env["SALLYPORT_CCG_PLUGIN"] ?? join(import.meta.dirname, pluginFileName);
 }
 
-/** @param host for tests against another host than this one. */
-export async function run(args: readonly string[], host?: PluginHost): Promise<number> {
+type Print = (text: string) => void;
+
+/** @param host for tests against another host than this one. @param print for what it tells people. */
+export async function run(
+  args: readonly string[],
+  host?: PluginHost,
+  print: Print = (text) => process.stdout.write(text),
+): Promise<number> {
   let exitCode = 0;
   const program = createProgram(
     "sallyport plugin",
@@ -58,7 +64,7 @@ export async function run(args: readonly string[], host?: PluginHost): Promise<n
     .option("--interval <duration>", "how often --watch looks", "30s")
     .option("--wait <duration>", "how long to wait for another run on this host", "60s")
     .action(async (flags: InstallFlags) => {
-      exitCode = await install(flags, host ?? thisHost());
+      exitCode = await install(flags, host ?? thisHost(), print);
     });
   program
     .command("uninstall")
@@ -66,7 +72,7 @@ export async function run(args: readonly string[], host?: PluginHost): Promise<n
     .option("--dll <file>", "a plugin to unregister with, should the installed one be gone", defaultDll())
     .option("--wait <duration>", "how long to wait for another run on this host", "60s")
     .action(async (flags: Pick<InstallFlags, "dll" | "wait">) => {
-      exitCode = await uninstall(flags, host ?? thisHost());
+      exitCode = await uninstall(flags, host ?? thisHost(), print);
     });
   program
     .command("status")
@@ -75,7 +81,7 @@ export async function run(args: readonly string[], host?: PluginHost): Promise<n
     )
     .option("--json", "print the links as JSON", false)
     .action(async (flags: { readonly json: boolean }) => {
-      exitCode = await status(flags.json, host ?? thisHost());
+      exitCode = await status(flags.json, host ?? thisHost(), print);
     });
   return (await runProgram(program, args)) || exitCode;
 }
@@ -86,7 +92,7 @@ function thisHost(): PluginHost {
   return { windows: createWindowsHost(), localPath: (path) => path };
 }
 
-async function install(flags: InstallFlags, host: PluginHost): Promise<number> {
+async function install(flags: InstallFlags, host: PluginHost, print: Print): Promise<number> {
   const faults: ConfigFault[] = [];
   const intervalMs = durationMs("--interval", flags.interval, faults) ?? 0;
   const lockWaitMs = durationMs("--wait", flags.wait, faults) ?? 0;
@@ -101,7 +107,7 @@ async function install(flags: InstallFlags, host: PluginHost): Promise<number> {
     clock: systemClock,
     lockWaitMs,
   };
-  process.stdout.write(`${describe(await installPlugin(host, options))}\n`);
+  print(`${describe(await installPlugin(host, options))}\n`);
   if (!flags.watch) return 0;
   const shutdown = watchShutdownSignals();
   try {
@@ -125,7 +131,11 @@ function describe(outcome: InstallOutcome): string {
   }
 }
 
-async function uninstall(flags: Pick<InstallFlags, "dll" | "wait">, host: PluginHost): Promise<number> {
+async function uninstall(
+  flags: Pick<InstallFlags, "dll" | "wait">,
+  host: PluginHost,
+  print: Print,
+): Promise<number> {
   const faults: ConfigFault[] = [];
   const lockWaitMs = durationMs("--wait", flags.wait, faults) ?? 0;
   throwIfFaulty(faults);
@@ -135,11 +145,11 @@ async function uninstall(flags: Pick<InstallFlags, "dll" | "wait">, host: Plugin
     clock: systemClock,
     lockWaitMs,
   });
-  process.stdout.write(found ? "The CCG plugin was removed.\n" : "The CCG plugin is not installed.\n");
+  print(found ? "The CCG plugin was removed.\n" : "The CCG plugin is not installed.\n");
   return 0;
 }
 
-async function status(json: boolean, host: PluginHost): Promise<number> {
+async function status(json: boolean, host: PluginHost, print: Print): Promise<number> {
   const chain = await readPluginStatus(host);
   const holds = chainHolds(chain);
   const broken = chainIsBroken(chain);
@@ -147,6 +157,6 @@ async function status(json: boolean, host: PluginHost): Promise<number> {
   const text = json
     ? `${JSON.stringify({ ok: holds, links: chain.links }, undefined, 2)}\n`
     : renderChain(chain, { colour });
-  process.stdout.write(text);
+  print(text);
   return holds ? 0 : broken ? 1 : 3;
 }
