@@ -40,7 +40,8 @@ export async function withHostLock<T>(
     if (lock !== undefined && isStale(lock, options)) {
       if (await breakStale(file, lock, options)) continue;
     }
-    if (clock.now() >= deadline) throw new SallyportError("E_PLUGIN_BUSY", { holder: lock?.holder ?? 0, file });
+    if (clock.now() >= deadline)
+      throw new SallyportError("E_PLUGIN_BUSY", { holder: lock?.holder ?? 0, file });
     await delay(clock, pollMs);
   }
   try {

@@ -34,7 +34,14 @@ async function fixture(t: TestContext): Promise<Fixture> {
       const dll = join(folder, `${version}.dll`);
       writeFileSync(dll, makePluginFile(version));
       return {
-        ...{ dll, takeOver: false, answerKeyVaultPlugin: false, authenticatedUsers: false, log: silentLog, clock: systemClock },
+        ...{
+          dll,
+          takeOver: false,
+          answerKeyVaultPlugin: false,
+          authenticatedUsers: false,
+          log: silentLog,
+          clock: systemClock,
+        },
         lockWaitMs: 0,
         ...changed,
       };
@@ -150,7 +157,10 @@ describe("installPlugin", () => {
 
     assert.deepEqual(answered, [true, true]);
     assert.equal(again.kind, "already installed");
-    assert.deepEqual(without, { kind: "repaired", was: [`${keyVaultClassId} is answered to, and is not to be`] });
+    assert.deepEqual(without, {
+      kind: "repaired",
+      was: [`${keyVaultClassId} is answered to, and is not to be`],
+    });
     assert.deepEqual([host.keys.has(registryKeys.keyVaultClass), host.keys.has(allowed)], [false, false]);
   });
 
@@ -170,13 +180,21 @@ describe("installPlugin", () => {
   test("repairs a permission that lets others in, and follows the choice of who may start it", async (t) => {
     const { host, options } = await fixture(t);
     await installPlugin(host, options());
-    host.write(registryKeys.app, "LaunchPermission", permissionOctets("06").replace("0B", "1F"), "REG_BINARY");
+    host.write(
+      registryKeys.app,
+      "LaunchPermission",
+      permissionOctets("06").replace("0B", "1F"),
+      "REG_BINARY",
+    );
 
     const repaired = await installPlugin(host, options());
     const changed = await installPlugin(host, options("0.1.0", { authenticatedUsers: true }));
 
     assert.match(repaired.kind === "repaired" ? (repaired.was[0] ?? "") : "", /grants 0x1f to S-1-5-18/);
-    assert.match(changed.kind === "repaired" ? (changed.was[0] ?? "") : "", /is for services, not for authenticated/);
+    assert.match(
+      changed.kind === "repaired" ? (changed.was[0] ?? "") : "",
+      /is for services, not for authenticated/,
+    );
     const [, octets] = host.keys.get(registryKeys.app)?.get("LaunchPermission") ?? [];
     assert.equal(octets, permissionOctets("0b"));
   });
@@ -217,7 +235,11 @@ describe("installPlugin", () => {
     await installPlugin(host, options());
     host.fail = ({ program }) => (program === "regsvr32" ? { exitCode: 5, output: "" } : undefined);
 
-    await rejectsWith(installPlugin(host, options("0.2.0")), "E_PLUGIN_ROLLBACK", /registered again \(regsvr32/);
+    await rejectsWith(
+      installPlugin(host, options("0.2.0")),
+      "E_PLUGIN_ROLLBACK",
+      /registered again \(regsvr32/,
+    );
 
     host.fail = () => undefined;
     assert.equal((await installPlugin(host, options("0.2.0"))).kind, "upgraded");
@@ -230,7 +252,11 @@ describe("installPlugin", () => {
     // A folder that is not empty cannot be replaced by a file.
     mkdirSync(join(host.localPath(`${pluginPath}.retired-rs`), "x"), { recursive: true });
 
-    await rejectsWith(installPlugin(host, options("0.2.0", { clock })), "E_PLUGIN_INSTALL", /EISDIR|ENOTEMPTY/);
+    await rejectsWith(
+      installPlugin(host, options("0.2.0", { clock })),
+      "E_PLUGIN_INSTALL",
+      /EISDIR|ENOTEMPTY/,
+    );
 
     assert.deepEqual(readFileSync(host.localPath(pluginPath)), makePluginFile("0.1.0"));
   });
@@ -272,6 +298,18 @@ describe("installPlugin", () => {
       assert.deepEqual([...new Set(host.calls.map(({ program }) => program))], ["reg"]);
     });
   }
+
+  test("asks for no key of Windows' own with everything below it", async (t) => {
+    const { host, options } = await fixture(t);
+
+    await installPlugin(host, options());
+
+    const whole = host.calls.filter(({ program, args }) => program === "reg" && args.includes("/s"));
+    assert.deepEqual(
+      whole.filter(({ args }) => args[1] === registryKeys.windows || args[1] === registryKeys.environment),
+      [],
+    );
+  });
 
   test("refuses a file that is not there, is no DLL, or is for another processor", async (t) => {
     const { host, options } = await fixture(t);
@@ -321,7 +359,9 @@ describe("uninstallPlugin", () => {
     await installPlugin(host, options());
     let tries = 0;
     host.fail = ({ program, args }) =>
-      program === "regsvr32" && args.includes("/u") && ++tries === 1 ? { exitCode: 3, output: "" } : undefined;
+      program === "regsvr32" && args.includes("/u") && ++tries === 1
+        ? { exitCode: 3, output: "" }
+        : undefined;
 
     assert.equal(await uninstallPlugin(host, options("0.2.0")), true);
 

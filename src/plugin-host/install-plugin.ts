@@ -164,7 +164,9 @@ async function rollBack(
   // What had been registered before is registered again, as it was chosen, from the file that is back.
   if (before.file === undefined || !wasRegistered(before)) return undefined;
   const { exitCode } = await host.windows.run(registerDll(pluginPath, wordsFor(presentChoices(before))));
-  return exitCode === 0 ? undefined : `the version before could not be registered again (regsvr32 ended with ${exitCode})`;
+  return exitCode === 0
+    ? undefined
+    : `the version before could not be registered again (regsvr32 ended with ${exitCode})`;
 }
 
 function wasRegistered(state: PluginState): boolean {
@@ -250,7 +252,7 @@ async function protectFolder(host: PluginHost): Promise<void> {
     const { exitCode, output } = await host.windows.run(call);
     if (exitCode === 0) continue;
     throw new SallyportError("E_PLUGIN_INSTALL", {
-      detail: `${pluginFolder} could not be protected: ${output}`,
+      detail: `${pluginFolder} could not be protected: icacls ended with ${exitCode}: ${output}`,
     });
   }
 }

@@ -5,7 +5,13 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import { makePluginFile } from "../../test/fakes/fake-plugin-host.ts";
 import { readPluginFile } from "./plugin-file.ts";
-import { keyVaultClassId, pluginAppId, pluginClassId, pluginName, replacedClassId } from "./plugin-identity.ts";
+import {
+  keyVaultClassId,
+  pluginAppId,
+  pluginClassId,
+  pluginName,
+  replacedClassId,
+} from "./plugin-identity.ts";
 
 test("architecture, version and signature are read from the headers", () => {
   const signed = makePluginFile("1.2.3");

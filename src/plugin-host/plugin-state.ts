@@ -40,18 +40,23 @@ export interface PluginState {
 const oldestBuild = 17_763;
 
 export async function readPluginState(host: PluginHost): Promise<PluginState> {
-  const registry = await readRegistry(host.windows, [
-    registryKeys.pluginClass,
-    registryKeys.replacedClass,
-    registryKeys.keyVaultClass,
-    registryKeys.app,
-    registryKeys.interface,
-    registryKeys.allowedClasses,
-    registryKeys.eventSource,
-    registryKeys.settings,
-    registryKeys.windows,
-    registryKeys.environment,
-  ]);
+  const registry = await readRegistry(
+    host.windows,
+    [
+      registryKeys.pluginClass,
+      registryKeys.replacedClass,
+      registryKeys.keyVaultClass,
+      registryKeys.app,
+      registryKeys.interface,
+      registryKeys.allowedClasses,
+      registryKeys.eventSource,
+      registryKeys.settings,
+    ],
+    [
+      [registryKeys.windows, "CurrentBuildNumber"],
+      [registryKeys.environment, "PROCESSOR_ARCHITECTURE"],
+    ],
+  );
   const build = Number(valueOf(registry, registryKeys.windows, "CurrentBuildNumber"));
   return {
     windowsBuild: Number.isInteger(build) && build > 0 ? build : undefined,
@@ -104,7 +109,10 @@ export function classHolder(state: PluginState, key: string): "nobody" | "sallyp
 }
 
 /** Where the DLL keeps what a class id was before it became ours. */
-const keptKeys = [`${registryKeys.settings}\\Replaced`, `${registryKeys.settings}\\ReplacedKeyVault`] as const;
+const keptKeys = [
+  `${registryKeys.settings}\\Replaced`,
+  `${registryKeys.settings}\\ReplacedKeyVault`,
+] as const;
 
 /** The choices that a registration was made with, as far as there is one. */
 export function presentChoices(state: PluginState): PluginChoices {
@@ -128,7 +136,9 @@ function permittedLaunchers(state: PluginState, name: string): string | undefine
   const value = valueOf(state.registry, registryKeys.app, name);
   const descriptor = readSecurityDescriptor(Buffer.from(value ?? "", "hex"));
   if (descriptor?.owner !== administrators || descriptor.group !== administrators) return undefined;
-  return launchers.get(descriptor.grants.map(({ account, mask }) => `${account}:${mask.toString(16)}`).join());
+  return launchers.get(
+    descriptor.grants.map(({ account, mask }) => `${account}:${mask.toString(16)}`).join(),
+  );
 }
 
 /** What such a permission grants, for a person: SIDs with their access masks. */
@@ -136,7 +146,8 @@ function describePermission(value: string): string {
   const descriptor = readSecurityDescriptor(Buffer.from(value, "hex"));
   if (descriptor === undefined) return "is no security descriptor of plain grants";
   const grants = descriptor.grants.map(({ account, mask }) => `0x${mask.toString(16)} to ${account}`);
-  const owner = descriptor.owner === administrators && descriptor.group === administrators ? "" : " with another owner";
+  const owner =
+    descriptor.owner === administrators && descriptor.group === administrators ? "" : " with another owner";
   return `grants ${grants.join(", ") || "nothing"}${owner}, not 0x${localRights.toString(16)} to SYSTEM and services`;
 }
 
@@ -171,7 +182,8 @@ export function registrationParts(state: PluginState, choices?: PluginChoices): 
   ];
   const expectKey = (key: string): string | undefined =>
     registry.has(key.toLowerCase()) ? undefined : `${key} is missing`;
-  const expectAllowed = (id: string): string | undefined => expectKey(`${registryKeys.allowedClasses}\\${id}`);
+  const expectAllowed = (id: string): string | undefined =>
+    expectKey(`${registryKeys.allowedClasses}\\${id}`);
   const permission = (name: string): string | undefined => {
     const value = valueOf(registry, registryKeys.app, name);
     if (value === undefined) return `${name} of ${registryKeys.app} is missing`;
@@ -193,7 +205,11 @@ export function registrationParts(state: PluginState, choices?: PluginChoices): 
     const holder = classHolder(state, key);
     if (holder === "another plugin") {
       const taken = answered === true && choices?.takeOver === true;
-      return { part: name, holds: !taken, detail: `${id} belongs to another plugin; ${option}--take-over takes it` };
+      return {
+        part: name,
+        holds: !taken,
+        detail: `${id} belongs to another plugin; ${option}--take-over takes it`,
+      };
     }
     if (holder === "sallyport" && answered === false) {
       return { part: name, holds: false, detail: `${id} is answered to, and is not to be` };

@@ -26,7 +26,15 @@ async function installed(
 }
 
 const options = (dll: string): Parameters<typeof installPlugin>[1] => ({
-  ...{ dll, takeOver: false, answerKeyVaultPlugin: false, authenticatedUsers: false, log: silentLog, clock: systemClock, lockWaitMs: 0 },
+  ...{
+    dll,
+    takeOver: false,
+    answerKeyVaultPlugin: false,
+    authenticatedUsers: false,
+    log: silentLog,
+    clock: systemClock,
+    lockWaitMs: 0,
+  },
 });
 
 function event(id: number, level: number): string {
@@ -83,7 +91,12 @@ describe("links that ask the host", () => {
     ["COM makes the object both ways", activation("00000000", "00000000", 0), "holds", /dllhost 0x00000000/],
     ["the class is not registered", activation("80040154", "80040154", 1), "broken", /plugin install/],
     ["the surrogate refuses SYSTEM", activation("00000000", "80070005", 1), "broken", /launch permission/],
-    ["the surrogate refuses a mere administrator", activation("00000000", "80070005", 0), "unknown", /as SYSTEM/],
+    [
+      "the surrogate refuses a mere administrator",
+      activation("00000000", "80070005", 0),
+      "unknown",
+      /as SYSTEM/,
+    ],
     ["the proxy is missing", activation("00000000", "80004002", 0), "broken", /proxy/],
     ["another result", activation("00000000", "80080005", 1), "broken", /HRESULT/],
     ["a report that is none", "in-process 00000000\n", "unknown", /administrator/],
@@ -95,7 +108,10 @@ describe("links that ask the host", () => {
 
       const link = await linkOf(host, "activation");
 
-      assert.deepEqual([link?.holds, link?.unknown], [verdict === "holds", verdict === "unknown" ? true : undefined]);
+      assert.deepEqual(
+        [link?.holds, link?.unknown],
+        [verdict === "holds", verdict === "unknown" ? true : undefined],
+      );
       assert.match(`${link?.detail} ${link?.remedy}`, words);
       assert.equal(existsSync(host.localPath(activationReportPath)), false);
     });
@@ -128,7 +144,10 @@ describe("links that ask the host", () => {
 
       const link = await linkOf(host, "signature");
 
-      assert.deepEqual([link?.holds, link?.unknown], [verdict === "holds", verdict === "unknown" ? true : undefined]);
+      assert.deepEqual(
+        [link?.holds, link?.unknown],
+        [verdict === "holds", verdict === "unknown" ? true : undefined],
+      );
     });
   }
 
@@ -157,7 +176,12 @@ describe("links that ask the host", () => {
     host.write(registryKeys.app, "AccessPermission", permissionOctets("0b"), "REG_BINARY");
     assert.equal((await linkOf(host, "surrogate"))?.holds, true);
 
-    host.write(registryKeys.app, "AccessPermission", permissionOctets("06").replace("12000000", "00000000"), "REG_BINARY");
+    host.write(
+      registryKeys.app,
+      "AccessPermission",
+      permissionOctets("06").replace("12000000", "00000000"),
+      "REG_BINARY",
+    );
     const link = await linkOf(host, "surrogate");
     assert.equal(link?.holds, false);
     assert.match(link?.detail ?? "", /AccessPermission .* grants 0xb to S-1-5-0, 0xb to S-1-5-6/);
@@ -171,7 +195,10 @@ describe("links that ask the host", () => {
     assert.match((await linkOf(host, "key vault class"))?.detail ?? "", /CLSID/);
 
     host.write(registryKeys.keyVaultClass, "AppID", "{557110E1-88BC-4583-8281-6AAC6F708584}");
-    assert.match((await linkOf(host, "key vault class"))?.detail ?? "", /belongs to another plugin; --answer/);
+    assert.match(
+      (await linkOf(host, "key vault class"))?.detail ?? "",
+      /belongs to another plugin; --answer/,
+    );
   });
 });
 

@@ -127,29 +127,41 @@ async function signatureLink(host: PluginHost, { file }: PluginState): Promise<C
   const detail = `${verdict.status}${verdict.signer === "" ? "" : `, ${verdict.signer}`}`;
   return verdict.status === "Valid"
     ? { link, holds: true, detail }
-    : { link, holds: false, detail, remedy: `the file is not as it was signed, or the signer is not trusted here: ${install}` };
+    : {
+        link,
+        holds: false,
+        detail,
+        remedy: `the file is not as it was signed, or the signer is not trusted here: ${install}`,
+      };
 }
 
 /** What COM's results mean here. */
 const activationRemedies: Readonly<Record<string, string>> = {
   "80040154": install,
   "8007007E": "a library that the DLL needs is missing: compare the file's SHA-256 with the release's",
-  "80004002": "Windows' proxy for the interface is missing: enable the feature Containers, or install the plugin again",
-  "80070005": "the launch permission or the folder's access list keeps this account away: install the plugin again",
+  "80004002":
+    "Windows' proxy for the interface is missing: enable the feature Containers, or install the plugin again",
+  "80070005":
+    "the launch permission or the folder's access list keeps this account away: install the plugin again",
 };
 
 /** Really has COM make the object, in a process and through the surrogate, and says what it answered. */
 async function activationLink(host: PluginHost, state: PluginState): Promise<ChainLink> {
   const link = "activation";
   const classThere = state.registry.has(registryKeys.pluginClass.toLowerCase());
-  if (state.file === undefined || !classThere) return unknown(link, "not checked: the plugin is not registered");
+  if (state.file === undefined || !classThere)
+    return unknown(link, "not checked: the plugin is not registered");
   const file = host.localPath(activationReportPath);
   const { exitCode } = await host.windows.run(checkActivation(pluginPath));
   const text = await readFile(file, "latin1").catch(() => "");
   await rm(file, { force: true }).catch(() => undefined);
   const report = exitCode === 0 ? parseActivationReport(text) : undefined;
   if (report === undefined) {
-    return unknown(link, `not checked: regsvr32 ended with ${exitCode}`, "run as SYSTEM or as an administrator");
+    return unknown(
+      link,
+      `not checked: regsvr32 ended with ${exitCode}`,
+      "run as SYSTEM or as an administrator",
+    );
   }
   const name = (result: number): string => `0x${result.toString(16).toUpperCase().padStart(8, "0")}`;
   const succeeded = (result: number): boolean => result < 0x8000_0000;
@@ -157,10 +169,15 @@ async function activationLink(host: PluginHost, state: PluginState): Promise<Cha
   if (succeeded(report.inProcess) && succeeded(report.surrogate)) return { link, holds: true, detail };
   const accessDenied = 0x8007_0005;
   if (succeeded(report.inProcess) && report.surrogate === accessDenied && !report.isLauncher) {
-    return unknown(link, `${detail}: only SYSTEM and services may start it`, "run this as SYSTEM to see what CCG sees");
+    return unknown(
+      link,
+      `${detail}: only SYSTEM and services may start it`,
+      "run this as SYSTEM to see what CCG sees",
+    );
   }
   const worst = succeeded(report.inProcess) ? report.surrogate : report.inProcess;
-  const remedy = activationRemedies[name(worst).slice(2)] ?? "look the HRESULT up; the log System has COM's own entry";
+  const remedy =
+    activationRemedies[name(worst).slice(2)] ?? "look the HRESULT up; the log System has COM's own entry";
   return { link, holds: false, detail, remedy };
 }
 

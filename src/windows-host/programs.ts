@@ -33,7 +33,9 @@ export interface ActivationReport {
 
 export function parseActivationReport(text: string): ActivationReport | undefined {
   const numbers = /^in-process ([\dA-F]{8})\nsurrogate ([\dA-F]{8})\nlauncher ([\dA-F]{8})\n$/.exec(text);
-  const [inProcess, surrogate, launcher] = (numbers ?? []).slice(1).map((digits) => Number.parseInt(digits, 16));
+  const [inProcess, surrogate, launcher] = (numbers ?? [])
+    .slice(1)
+    .map((digits) => Number.parseInt(digits, 16));
   if (inProcess === undefined || surrogate === undefined || launcher === undefined) return undefined;
   return { inProcess, surrogate, isLauncher: launcher === 1 };
 }

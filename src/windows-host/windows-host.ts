@@ -33,6 +33,8 @@ export interface WindowsHost {
 }
 
 const callTimeoutMs = 30_000;
+/** More than this is no answer to anything that is asked here. */
+const outputLimit = 4 * 1024 * 1024;
 
 /** The host itself, through the programs in its System32 folder and none that a search path could offer. */
 export function createWindowsHost(
@@ -46,7 +48,7 @@ export function createWindowsHost(
         execFile(
           program,
           call.args,
-          { timeout: callTimeoutMs, windowsHide: true },
+          { timeout: callTimeoutMs, windowsHide: true, maxBuffer: outputLimit },
           (error, stdout, stderr) => {
             const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
             resolve({ exitCode: code, output: `${stdout}${stderr}`.trim() || (error?.message ?? "") });

@@ -213,12 +213,21 @@ describe("the class id of Microsoft's Key Vault plugin", () => {
   const theirAppId = "{557110E1-88BC-4583-8281-6AAC6F708584}";
   const installTheirs = async (): Promise<void> => {
     await wine.registry("add", key, "/v", "AppID", "/d", theirAppId);
-    await wine.registry("add", `${key}\\InprocServer32`, "/ve", "/d", "C:\\Windows\\System32\\CCGAKVPlugin.dll");
+    await wine.registry(
+      "add",
+      `${key}\\InprocServer32`,
+      "/ve",
+      "/d",
+      "C:\\Windows\\System32\\CCGAKVPlugin.dll",
+    );
     await wine.registry("add", allowed, "/ve", "/d", "");
   };
   const isTheirs = async (): Promise<void> => {
     assert.deepEqual(await values(key), { AppID: `REG_SZ ${theirAppId}` });
-    assert.equal((await values(`${key}\\InprocServer32`))["(Default)"], "REG_SZ C:\\Windows\\System32\\CCGAKVPlugin.dll");
+    assert.equal(
+      (await values(`${key}\\InprocServer32`))["(Default)"],
+      "REG_SZ C:\\Windows\\System32\\CCGAKVPlugin.dll",
+    );
     assert.equal(await wine.hasKey(allowed), true);
   };
 

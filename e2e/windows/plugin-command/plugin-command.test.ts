@@ -351,7 +351,16 @@ describe("status and watch", () => {
   test("status compares what the permissions grant, and install puts them right", async () => {
     await installPlugin(host, options());
     const everybody = "0100048014000000000000000000000000000000";
-    await wine.registry("add", registryKeys.app, "/v", "LaunchPermission", "/t", "REG_BINARY", "/d", everybody);
+    await wine.registry(
+      "add",
+      registryKeys.app,
+      "/v",
+      "LaunchPermission",
+      "/t",
+      "REG_BINARY",
+      "/d",
+      everybody,
+    );
 
     const { links } = await readPluginStatus(host);
     const surrogate = links.find(({ link }) => link === "surrogate");
@@ -361,7 +370,10 @@ describe("status and watch", () => {
     assert.equal((await installPlugin(host, options())).kind, "repaired");
     assert.equal((await installPlugin(host, options())).kind, "already installed");
     assert.equal((await installPlugin(host, options({ authenticatedUsers: true }))).kind, "repaired");
-    assert.equal((await installPlugin(host, options({ authenticatedUsers: true }))).kind, "already installed");
+    assert.equal(
+      (await installPlugin(host, options({ authenticatedUsers: true }))).kind,
+      "already installed",
+    );
   });
 
   test("watch repairs a key that somebody deleted", async (t) => {
