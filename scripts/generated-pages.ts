@@ -6,6 +6,7 @@ import { errorTable } from "../src/errors.ts";
 import { createAccountProviderMetrics } from "../src/observe/account-provider-metrics.ts";
 import { createAuthenticatorMetrics } from "../src/observe/authenticator-metrics.ts";
 import { createKubernetesMetrics } from "../src/observe/kubernetes-metrics.ts";
+import { createLoginMetrics } from "../src/observe/login-metrics.ts";
 import { createRegistry, type Registry } from "../src/observe/metrics.ts";
 
 /** Text of every generated page by its path in the repository. */
@@ -47,6 +48,7 @@ const registries: readonly (readonly [string, (registry: Registry) => void])[] =
       }),
   ],
   ["Authenticator", (registry) => createAuthenticatorMetrics(registry)],
+  ["Directory login", (registry) => createLoginMetrics(registry)],
   ["Reading from Kubernetes", (registry) => createKubernetesMetrics(registry)],
 ];
 
