@@ -45,6 +45,8 @@ static BOOL same_guid(const GUID *left, const GUID *right) {
 struct plugin_object {
   ccg_credentials base;
   LONG references;
+  /* What the registry said when the object was made: each container's ccg.exe makes one of its own. */
+  uint32_t timeout;
 };
 
 static HRESULT STDMETHODCALLTYPE object_query(ccg_credentials *self, REFIID interface_id, void **object) {
@@ -114,7 +116,6 @@ static HRESULT STDMETHODCALLTYPE object_get(ccg_credentials *self, LPCWSTR plugi
   struct note note;
   size_t length = 0;
 
-  (void)self;
   if (domain_name) *domain_name = NULL;
   if (user_name) *user_name = NULL;
   if (password) *password = NULL;
@@ -122,8 +123,8 @@ static HRESULT STDMETHODCALLTYPE object_get(ccg_credentials *self, LPCWSTR plugi
 
   /* What is longer than the longest valid input need not be read to its end. */
   while (plugin_input && length <= PLUGIN_INPUT_MAX && plugin_input[length]) length++;
-  enum cause cause =
-      resolve_credentials((const uint16_t *)plugin_input, length, timeout_setting(), &credentials, &note);
+  enum cause cause = resolve_credentials((const uint16_t *)plugin_input, length,
+                                         ((const struct plugin_object *)self)->timeout, &credentials, &note);
   if (cause == cause_success && hand_over(&credentials, domain_name, user_name, password) != S_OK) {
     cause = cause_out_of_memory;
   }
@@ -169,6 +170,7 @@ static HRESULT STDMETHODCALLTYPE factory_create(IClassFactory *self, IUnknown *o
   if (!made) return E_OUTOFMEMORY;
   made->base.table = &object_table;
   made->references = 1;
+  made->timeout = timeout_setting();
   InterlockedIncrement(&in_use);
   const HRESULT result = object_query(&made->base, interface_id, object);
   object_release(&made->base);
