@@ -3,6 +3,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
@@ -11,6 +12,10 @@ import { FakePluginHost, makePluginFile } from "../../test/fakes/fake-plugin-hos
 import { temporaryFolder } from "../../test/temporary-folder.ts";
 import { lockPath, registryKeys } from "../plugin-host/plugin-identity.ts";
 import { run } from "./plugin.ts";
+
+const fake = new URL("../../test/fakes/fake-plugin-host.ts", import.meta.url).href;
+const identity = new URL("../plugin-host/plugin-identity.ts", import.meta.url).href;
+const command = new URL("./plugin.ts", import.meta.url).href;
 
 interface Ran {
   readonly code: number;
@@ -79,4 +84,32 @@ test("install passes on that the Key Vault plugin's class id is to be answered",
 
   assert.equal(code, 0);
   assert.equal(host.keys.has(registryKeys.keyVaultClass), true);
+});
+
+test("a program that waits for another run neither ends nor gives up before its time", async (t) => {
+  const folder = temporaryFolder(t);
+  const dll = join(folder, "new.dll");
+  writeFileSync(dll, makePluginFile());
+  const script = `
+    const { mkdirSync, writeFileSync } = await import("node:fs");
+    const { dirname, join } = await import("node:path");
+    const { FakePluginHost } = await import(${JSON.stringify(fake)});
+    const { lockPath } = await import(${JSON.stringify(identity)});
+    const { run } = await import(${JSON.stringify(command)});
+    const host = new FakePluginHost(${JSON.stringify(join(folder, "c"))});
+    mkdirSync(dirname(host.localPath(lockPath)), { recursive: true });
+    writeFileSync(host.localPath(lockPath), String(process.ppid));
+    process.exitCode = await run(["install", "--dll", ${JSON.stringify(dll)}, "--wait", "300ms"], host);
+  `;
+
+  const { code, stderr } = await new Promise<{ readonly code: unknown; readonly stderr: string }>(
+    (resolve) => {
+      execFile(process.execPath, ["--input-type=module", "-e", script], (error, _, text) => {
+        resolve({ code: error?.code ?? 0, stderr: text });
+      });
+    },
+  );
+
+  assert.equal(code, 1);
+  assert.match(stderr, /Another process/);
 });

@@ -83,7 +83,13 @@ export async function run(
     .action(async (flags: { readonly json: boolean }) => {
       exitCode = await status(flags.json, host ?? thisHost(), print);
     });
-  return (await runProgram(program, args)) || exitCode;
+  // The clock's timers keep no process alive; waiting for another run, or for a file in use, must not end this one.
+  const alive = setInterval(() => undefined, 60_000);
+  try {
+    return (await runProgram(program, args)) || exitCode;
+  } finally {
+    clearInterval(alive);
+  }
 }
 
 function thisHost(): PluginHost {

@@ -69,7 +69,7 @@ static uint16_t lower(uint16_t unit) { return unit >= 'A' && unit <= 'Z' ? (uint
 
 static int begins_with(const struct part *part, const char *text) {
   size_t i = 0;
-  while (text[i] && i < part->length && lower(part->units[i]) == lower((uint16_t)(unsigned char)text[i])) i++;
+  while (i < part->length && text[i] && lower(part->units[i]) == lower((uint16_t)(unsigned char)text[i])) i++;
   return !text[i];
 }
 
