@@ -17,7 +17,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { spawnGuarded } from "../guarded-process.ts";
+import { findProcessesWith } from "../leftovers.ts";
 
 /** The folder of the DLL's sources. */
 export const pluginSources = join(import.meta.dirname, "..", "..", "native", "ccg-plugin");
@@ -154,8 +156,25 @@ export class Wine {
   /** Ends everything in the prefix and removes it; the logs stay as long as the run's folder does. */
   async close(): Promise<void> {
     await this.#stop();
+    await this.#endLatecomers();
     const runDirectory = process.env["SALLYPORT_E2E_RUN_DIRECTORY"];
     rmSync(runDirectory === undefined ? this.#directory : this.prefix, { recursive: true, force: true });
+  }
+
+  /** What was only starting when the server ended was none of its own, and would wait for a server for good. */
+  async #endLatecomers(): Promise<void> {
+    for (let look = 0; look < 20; look++) {
+      const left = findProcessesWith(`WINEPREFIX=${this.prefix}`);
+      if (left.length === 0) return;
+      for (const { pid } of left) {
+        try {
+          process.kill(pid, "SIGKILL");
+        } catch {
+          // It ended meanwhile.
+        }
+      }
+      await sleep(50);
+    }
   }
 
   async #stop(): Promise<void> {
