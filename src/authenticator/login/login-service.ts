@@ -174,6 +174,6 @@ async function readAccount(folder: string): Promise<ImpersonationAccount> {
   }
   const outcome = accountFromSecret(data);
   if (outcome.outcome === "found") return outcome.account;
-  const detail = outcome.outcome === "missing" ? "it is empty" : `${outcome.key} is ${outcome.problem}`;
+  const detail = `${outcome.key} is ${outcome.problem}`;
   throw new SallyportError("E_DIRECTORY_CREDENTIALS", { source: folder, detail });
 }
