@@ -4,6 +4,7 @@
  * error means) is its caller's: the libraries get one way to send a request, and no retries, redirects or proxies.
  * @module
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { createHttpHeaders } from "@azure/core-rest-pipeline";
 import {
   EnvironmentCredential,
@@ -46,6 +47,12 @@ export interface SdkSecret {
   readonly expires: number | undefined;
 }
 
+/**
+ * The reading under way. MSAL keeps the first managed identity's HTTP client for the whole process and hands it to every
+ * later one, so the way out cannot belong to a client: it belongs to the call (`docs/decisions/0101`).
+ */
+const underWay = new AsyncLocalStorage<SdkReaderOptions["send"]>();
+
 /** Reads the current version without a second argument. Rejects with whatever the libraries throw. */
 export type SdkReader = (name: string, version?: string) => Promise<SdkSecret>;
 
@@ -54,7 +61,9 @@ export function createSdkReader(options: SdkReaderOptions): SdkReader {
   const httpClient: NonNullable<ConstructorParameters<typeof SecretClient>[2]>["httpClient"] = {
     async sendRequest(request) {
       const { body } = request;
-      const answer = await options.send({
+      const send = underWay.getStore();
+      if (send === undefined) throw new Error("a request outside a reading");
+      const answer = await send({
         method: request.method,
         url: request.url,
         headers: request.headers.toJSON(),
@@ -77,7 +86,9 @@ export function createSdkReader(options: SdkReaderOptions): SdkReader {
     pipeline,
   );
   return async (name, version) => {
-    const { value, properties } = await client.getSecret(name, version === undefined ? {} : { version });
+    const { value, properties } = await underWay.run(options.send, () =>
+      client.getSecret(name, version === undefined ? {} : { version }),
+    );
     return {
       value,
       version: properties.version,

@@ -19,6 +19,8 @@ export type Exchange =
   | {
       readonly service: AzureService;
       readonly status: number;
+      /** The request carried a token: a vault's first answer asks for one. */
+      readonly authorized: boolean;
       /** Wait that the service asks for, milliseconds. */
       readonly retryAfterMs?: number;
       /** The body's `error.code` (vault) or `error` (identity), when it has one. */
@@ -82,7 +84,12 @@ export class AzureTransport {
     const signal = AbortSignal.any([ending.signal, ...(this.#signal === undefined ? [] : [this.#signal])]);
     try {
       const answer = await this.#exchange(url, request, signal);
-      this.#last = { service, status: answer.status, ...detailsOf(answer, clock.now()) };
+      this.#last = {
+        service,
+        status: answer.status,
+        authorized: Object.keys(request.headers).some((name) => name.toLowerCase() === "authorization"),
+        ...detailsOf(answer, clock.now()),
+      };
       if (answer.status >= 300 && answer.status < 400) throw new Error("redirects are not followed");
       return answer;
     } catch (error) {

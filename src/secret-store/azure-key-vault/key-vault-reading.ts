@@ -152,11 +152,12 @@ function explain(last: Exchange | undefined, error: unknown): KeyVaultReading {
     reason,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
-  if (last === undefined)
-    return failed("configuration", `No request could be made: ${reasonOf(error).split("\n")[0] ?? ""}`);
+  const first = reasonOf(error).split("\n")[0]?.slice(0, 200) ?? "";
+  if (last === undefined) return failed("configuration", `No request could be made: ${first}`);
   const who = services[last.service];
-  if ("failure" in last) return failed(`${last.service}-unavailable`, `${who} cannot be asked: ${last.failure}.`);
-  const { service, status, retryAfterMs, code, innerCode } = last;
+  if ("failure" in last)
+    return failed(`${last.service}-unavailable`, `${who} cannot be asked: ${last.failure}.`);
+  const { authorized, service, status, retryAfterMs, code, innerCode } = last;
   const said = `${who} answered ${status}${code === undefined ? "" : ` ${innerCode ?? code}`}`;
   if (status === 429) return failed(`${service}-throttled`, `${said}.`, retryAfterMs);
   if (status >= 500) return failed(`${service}-unavailable`, `${said}.`, retryAfterMs);
@@ -169,6 +170,8 @@ function explain(last: Exchange | undefined, error: unknown): KeyVaultReading {
     if (status >= 400) return failed("identity-refused", `${said}: it gives no token for this identity.`);
     return failed("protocol", `${said}, which is no token.`);
   }
+  if (status === 401 && !authorized)
+    return failed("configuration", `There is no token to ask with: ${first}`);
   if (status === 401) return failed("token-refused", `${said}: it does not accept our token.`);
   if (status === 403 && innerCode === "SecretDisabled") return { kind: "refused", reason: "disabled" };
   // A firewall speaks about the network, not about the secret.

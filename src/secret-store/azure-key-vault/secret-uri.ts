@@ -13,7 +13,7 @@ export interface AzureCloud {
 
 export const azureClouds: readonly AzureCloud[] = [
   { vaultSuffix: "vault.azure.net", authorityHost: "https://login.microsoftonline.com" },
-  { vaultSuffix: "vault.azure.cn", authorityHost: "https://login.chinacloudapi.cn" },
+  { vaultSuffix: "vault.azure.cn", authorityHost: "https://login.partner.microsoftonline.cn" },
   { vaultSuffix: "vault.usgovcloudapi.net", authorityHost: "https://login.microsoftonline.us" },
 ];
 
@@ -62,7 +62,8 @@ export function readSecretUri(text: string, moreSuffixes: readonly string[] = []
   const refuse = (problem: SecretUriProblem): ReadSecretUri => ({ ok: false, problem });
   if (!/^[\x21-\x7e]*$/.test(text) || text.includes("\\")) return refuse("not printable ASCII");
   if (text.length > 1024) return refuse("longer than 1024 characters");
-  const [, scheme = "", authority = "", rest = ""] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/i.exec(text) ?? [];
+  const [, scheme = "", authority = "", rest = ""] =
+    /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/i.exec(text) ?? [];
   if (scheme.toLowerCase() !== "https") return refuse("not https");
   if (authority.includes("@")) return refuse("with user information");
   if (text.includes("%")) return refuse("with percent-encoding");

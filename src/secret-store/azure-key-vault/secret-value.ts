@@ -34,11 +34,7 @@ export interface SecretValidity {
  * Everything else of the password is kept to the last character.
  * @param validity milliseconds since the epoch.
  */
-export function accountFromSecretValue(
-  value: string,
-  validity: SecretValidity = {},
-  now = 0,
-): ReadAccount {
+export function accountFromSecretValue(value: string, validity: SecretValidity = {}, now = 0): ReadAccount {
   const invalid = (key: AccountKey | "value", problem: AccountProblem): ReadAccount => ({
     outcome: "invalid",
     key,

@@ -47,9 +47,7 @@ export class WatchedSecret {
   }
 
   get outcome(): AccountOutcome {
-    return (
-      this.#known?.outcome ?? { outcome: "unavailable", reason: this.#trouble ?? "it was not read yet" }
-    );
+    return this.#known?.outcome ?? { outcome: "unavailable", reason: this.#trouble ?? "it was not read yet" };
   }
 
   get origin(): AccountOrigin {
