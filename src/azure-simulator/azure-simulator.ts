@@ -229,7 +229,7 @@ export class AzureSimulator {
       case "hang":
         return true;
       case "reset":
-        request.socket.resetAndDestroy();
+        request.socket.destroy();
         return true;
       case "slow":
         await new Promise<void>((resolve) => this.#waiting.push(resolve));
