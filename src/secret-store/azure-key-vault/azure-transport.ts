@@ -157,7 +157,8 @@ async function readAnswer(response: IncomingMessage): Promise<SdkAnswer> {
   return {
     status: response.statusCode ?? 0,
     headers: Object.fromEntries(headers) as Record<string, string>,
-    body: Buffer.concat(chunks).toString("utf8"),
+    // A byte order mark in front of JSON may be ignored (RFC 8259 section 8.1); the libraries do not.
+    body: Buffer.concat(chunks).toString("utf8").replace(/^\uFEFF/, ""),
   };
 }
 
