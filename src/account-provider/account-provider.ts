@@ -118,6 +118,10 @@ export async function startAccountProvider(
       log,
       metrics,
     });
+    if (settings.writeHostFiles && keyVaultDirectory !== undefined) {
+      await claimKeyVaultDirectory(keyVaultDirectory, settings.namespace);
+      undo.push(() => removeOwnFiles(keyVaultDirectory, undefined, log, settings.namespace));
+    }
     const running = await listen({
       name: "credentials",
       addresses: loopbackAddresses(settings.port),
@@ -126,10 +130,6 @@ export async function startAccountProvider(
       log,
     });
     listener = running;
-    if (settings.writeHostFiles && keyVaultDirectory !== undefined) {
-      await claimKeyVaultDirectory(keyVaultDirectory, settings.namespace);
-      undo.push(() => removeOwnFiles(keyVaultDirectory, undefined, log, settings.namespace));
-    }
     if (settings.writeHostFiles) undo.push(() => removeOwnFiles(hostDirectory, roots, log));
     undo.push(() => running.close(settings.drainMs));
     if (settings.writeHostFiles) {

@@ -207,7 +207,14 @@ export function readAccountsFile(text: string): {
       setting: issue.path.length === 0 ? "--accounts" : `--accounts ${issue.path.join(".")}`,
       problem: issue.message,
     }));
-    return { accounts: undefined, faults };
+    // One fault a place: the first is the one to correct.
+    const first = new Map(faults.toReversed().map((fault) => [fault.setting, fault]));
+    return {
+      accounts: undefined,
+      faults: [...new Set(faults.map(({ setting }) => setting))].flatMap(
+        (setting) => first.get(setting) ?? [],
+      ),
+    };
   }
   return { accounts: accountsOf(result.data), faults: [] };
 }

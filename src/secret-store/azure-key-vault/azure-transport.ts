@@ -158,7 +158,9 @@ async function readAnswer(response: IncomingMessage): Promise<SdkAnswer> {
     status: response.statusCode ?? 0,
     headers: Object.fromEntries(headers) as Record<string, string>,
     // A byte order mark in front of JSON may be ignored (RFC 8259 section 8.1); the libraries do not.
-    body: Buffer.concat(chunks).toString("utf8").replace(/^\uFEFF/, ""),
+    body: Buffer.concat(chunks)
+      .toString("utf8")
+      .replace(/^\uFEFF/, ""),
   };
 }
 
