@@ -31,6 +31,13 @@ export interface PreparedBed {
  */
 export type Prepare = (context: BedContext) => Promise<PreparedBed>;
 
+/** What a bed's `prepare.ts` exports. */
+export interface BedModule {
+  readonly prepare: Prepare;
+  /** Suites that mostly wait, by name: they run beside the bed's others. */
+  readonly longSuites?: readonly string[];
+}
+
 /** The machine lacks something; the message is one sentence that says what to install. */
 export class BedUnavailable extends Error {
   override readonly name = "BedUnavailable";

@@ -5,7 +5,7 @@
  * suite, 3 the machine lacks something, 130 interrupted.
  * @module
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { constants, homedir, tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,7 +13,7 @@ import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
 import { BedUnavailable } from "./bed.ts";
-import type { Prepare } from "./bed.ts";
+import type { BedModule } from "./bed.ts";
 import { requireGuard, spawnGuarded } from "./guarded-process.ts";
 import { findLeftovers } from "./leftovers.ts";
 import { findSuites, selectSuites } from "./suites.ts";
@@ -89,15 +89,30 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 async function runBed(bed: string, suites: readonly Suite[], runDirectory: string): Promise<Tally> {
-  const { prepare } = (await import(pathToFileURL(join(options.beds, bed, "prepare.ts")).href)) as {
-    readonly prepare: Prepare;
-  };
+  const { prepare, longSuites = [] } = (await import(
+    pathToFileURL(join(options.beds, bed, "prepare.ts")).href
+  )) as BedModule;
   const prepared = await orInterrupted(prepare({ runDirectory, cacheDirectory: cacheDirectory(), say }));
+  const { environment } = prepared;
   let total: Tally = { passed: 0, failed: 0, unproven: 0 };
   try {
-    for (const suite of suites) {
+    // They mostly wait: the others run meanwhile, and what they print is shown in the end.
+    const long = suites.filter((suite) => longSuites.includes(suite.name));
+    const beside = long.map((suite) => {
+      const output = join(runDirectory, `${suite.bed}-${suite.name}.txt`);
+      say(`${suite.bed}/${suite.name}, beside the others`);
+      return { suite, output, tally: runSuite(suite, runDirectory, environment, output) };
+    });
+    // Awaited below; an interruption must not make it an unhandled rejection before.
+    for (const { tally } of beside) tally.catch(() => undefined);
+    for (const suite of suites.filter((other) => !long.includes(other))) {
       say(`${suite.bed}/${suite.name}`);
-      total = add(total, await runSuite(suite, runDirectory, prepared.environment));
+      total = add(total, await runSuite(suite, runDirectory, environment));
+    }
+    for (const { suite, output, tally } of beside) {
+      total = add(total, await tally);
+      say(`${suite.bed}/${suite.name}`);
+      process.stdout.write(readFileSync(output));
     }
   } finally {
     await prepared.close();
@@ -110,8 +125,10 @@ async function runSuite(
   suite: Suite,
   runDirectory: string,
   environment: Readonly<Record<string, string>>,
+  outputFile?: string,
 ): Promise<Tally> {
   const tallyFile = join(runDirectory, `${suite.bed}-${suite.name}.json`);
+  const output = outputFile === undefined ? "inherit" : openSync(outputFile, "w", 0o600);
   const child = spawnGuarded(
     process.execPath,
     [
@@ -127,7 +144,7 @@ async function runSuite(
       ...suite.files.map((file) => relative(process.cwd(), file)),
     ],
     {
-      stdio: ["ignore", "inherit", "inherit"],
+      stdio: ["ignore", output, output],
       env: {
         ...process.env,
         ...environment,
@@ -137,6 +154,7 @@ async function runSuite(
       },
     },
   );
+  if (output !== "inherit") closeSync(output);
   const ended = new Promise<number>((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code, signal) => {

@@ -7,6 +7,7 @@ import { createAccountProviderMetrics } from "../src/observe/account-provider-me
 import { createAuthenticatorMetrics } from "../src/observe/authenticator-metrics.ts";
 import { createKeyVaultMetrics } from "../src/observe/key-vault-metrics.ts";
 import { createKubernetesMetrics } from "../src/observe/kubernetes-metrics.ts";
+import { createLoginMetrics } from "../src/observe/login-metrics.ts";
 import { createRegistry, type Registry } from "../src/observe/metrics.ts";
 
 /** Text of every generated page by its path in the repository. */
@@ -49,6 +50,7 @@ const registries: readonly (readonly [string, (registry: Registry) => void])[] =
       }),
   ],
   ["Authenticator", (registry) => createAuthenticatorMetrics(registry)],
+  ["Directory login", (registry) => createLoginMetrics(registry)],
   ["Reading from Azure Key Vault", (registry) => createKeyVaultMetrics(registry)],
   ["Reading from Kubernetes", (registry) => createKubernetesMetrics(registry)],
 ];

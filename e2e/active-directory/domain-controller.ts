@@ -21,6 +21,8 @@ export interface DomainController {
   readonly address: string;
   /** The authority of its certificate, PEM file. */
   readonly authorityFile: string;
+  /** Where its databases are. */
+  readonly privateFolder: string;
   /** Environment for Kerberos programs. */
   readonly kerberos: Readonly<Record<string, string>>;
   /** Samba's own view of an object, changed or read with its tools: a program and its words. */
@@ -60,6 +62,7 @@ export async function startDomainController(
 class SambaController implements DomainController {
   readonly address: string;
   readonly authorityFile: string;
+  readonly privateFolder: string;
   readonly kerberos: Readonly<Record<string, string>>;
   readonly #folder: string;
   readonly #configuration: string;
@@ -69,6 +72,7 @@ class SambaController implements DomainController {
     this.#folder = folder;
     this.address = address;
     this.authorityFile = join(folder, "tls/ca.pem");
+    this.privateFolder = join(folder, "private");
     this.#configuration = join(folder, "smb.conf");
     this.kerberos = { KRB5_CONFIG: join(folder, "krb5.conf") };
   }

@@ -7,6 +7,9 @@ import { obtainAssets } from "./assets.ts";
 import { requireOpenssl } from "./certificates.ts";
 import { offerSharedCluster } from "./shared-cluster.ts";
 
+/** Five minutes of waiting for whatever goes wrong. */
+export const longSuites = ["chaos"];
+
 export async function prepare(context: BedContext): Promise<PreparedBed> {
   await requireOpenssl();
   const assets = await obtainAssets(context);

@@ -36,6 +36,7 @@ import { createManifestFolderSource } from "../kubernetes/manifest-folder-source
 import type { ResourceSource } from "../kubernetes/resource-source.ts";
 import { createAuthenticatorMetrics } from "../observe/authenticator-metrics.ts";
 import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
+import { createLoginMetrics } from "../observe/login-metrics.ts";
 import { createLog, logLevels, silentLog, type Log, type LogLevel } from "../observe/log.ts";
 import { createRegistry } from "../observe/metrics.ts";
 import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
@@ -226,7 +227,13 @@ async function serve(flags: ServerFlags): Promise<number> {
       : createClusterReporter(sources.client, { clock: systemClock, log });
   const shutdown = watchShutdownSignals();
   const login =
-    loginSettings === undefined ? undefined : await startLogin(loginSettings, { clock: systemClock, log });
+    loginSettings === undefined
+      ? undefined
+      : await startLogin(loginSettings, {
+          clock: systemClock,
+          log,
+          metrics: createLoginMetrics(registry),
+        });
   const running = await startAuthenticator(settings, {
     ...(login === undefined ? {} : { authorities: [createAuthority(login.verifier, login.mapper)] }),
     ...(sources === undefined ? {} : { source: sources.source }),

@@ -4,7 +4,6 @@
  * @module
  */
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Command } from "commander";
 import { requestAsPlugin } from "../account-provider/plugin-request.ts";
 import { HostDirectory } from "../account-provider/host-directory.ts";
@@ -18,10 +17,9 @@ import { createManifestFolderSource } from "../kubernetes/manifest-folder-source
 import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
 import { silentLog, type Log } from "../observe/log.ts";
 import { createRegistry } from "../observe/metrics.ts";
-import { accountFromSecret } from "../secret-store/account-from-secret.ts";
+import { readAccountFolder } from "../secret-store/account-folder.ts";
 import { createKubernetesSecretStore } from "../secret-store/kubernetes-secret-store.ts";
 import {
-  accountKeys,
   unusableBecause,
   type AccountOutcome,
   type ImpersonationAccount,
@@ -158,7 +156,7 @@ function credentialsSource(flags: AccessFlags, faults: ConfigFault[]): Credentia
     });
     return undefined;
   }
-  if (credentials !== undefined) return () => fromFolder(credentials);
+  if (credentials !== undefined) return () => readAccountFolder(credentials);
   if (secret === undefined) {
     faults.push({ setting: "--secret", problem: "must name the account's Secret" });
     return undefined;
@@ -170,22 +168,6 @@ function credentialsSource(flags: AccessFlags, faults: ConfigFault[]): Credentia
     return undefined;
   }
   return () => fromManifests(manifests, namespace, name);
-}
-
-async function fromFolder(folder: string): Promise<ImpersonationAccount> {
-  const data: Record<string, string> = {};
-  for (const key of accountKeys) {
-    try {
-      data[key] = (await readFile(join(folder, key))).toString("base64");
-    } catch (thrown) {
-      throw new SallyportError(
-        "E_DIRECTORY_CREDENTIALS",
-        { source: join(folder, key), detail: reasonOf(thrown) },
-        { cause: thrown },
-      );
-    }
-  }
-  return usable(accountFromSecret(data), folder);
 }
 
 async function fromManifests(folder: string, namespace: string, name: string): Promise<ImpersonationAccount> {

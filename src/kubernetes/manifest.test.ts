@@ -41,6 +41,22 @@ describe("a manifest", () => {
     );
   });
 
+  for (const [apiVersion, kind, namespace] of [
+    ["v1", "Namespace", undefined],
+    ["rbac.authorization.k8s.io/v1", "ClusterRole", undefined],
+    ["rbac.authorization.k8s.io/v1", "Role", "default"],
+    ["windows.k8s.io/v1", "GMSACredentialSpec", undefined],
+    ["ramauthenticator.k8s.alibabacloud/v1alpha1", "RAMIdentityMapping", undefined],
+    ["example.org/v1", "ClusterRole", "default"],
+    ["example.org/v1", "Namespace", "default"],
+  ] as const) {
+    test(`places a ${kind} of ${apiVersion} ${namespace === undefined ? "in no namespace" : "in the namespace default"}`, () => {
+      const [object] = objectsOf(`{apiVersion: ${apiVersion}, kind: ${kind}, metadata: {name: a}}`);
+
+      assert.equal(object?.metadata.namespace, namespace);
+    });
+  }
+
   for (const text of ["", "\n", "# a comment", "---\n---\n", "\uFEFF"]) {
     test(`${JSON.stringify(text)} holds nothing`, () => {
       assert.deepEqual(objectsOf(text), []);

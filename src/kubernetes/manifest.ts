@@ -5,6 +5,7 @@
  */
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type ParsedNode } from "yaml";
 import { deepFreeze } from "./deep-freeze.ts";
+import { gmsaCredentialSpecKind, ramIdentityMappingKind } from "./kinds.ts";
 import type { KubernetesObject, ObjectMetadata } from "./resource-source.ts";
 
 export type ReadManifest =
@@ -25,19 +26,21 @@ const maxDepth = 64;
 const nameForm = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9:]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9:]*[a-z0-9])?)*$/;
 const namespaceForm = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
-/** Kinds without a namespace among those that the project reads; all others get `default` where none is given. */
-const clusterScoped: ReadonlySet<string> = new Set([
-  "ClusterRole",
-  "ClusterRoleBinding",
-  "CustomResourceDefinition",
-  "GMSACredentialSpec",
-  "MutatingWebhookConfiguration",
-  "Namespace",
-  "RAMIdentityMapping",
-  "ValidatingAdmissionPolicy",
-  "ValidatingAdmissionPolicyBinding",
-  "ValidatingWebhookConfiguration",
-]);
+/** Kinds without a namespace among those that a manifest folder may hold, by API group; all others live in one. */
+const clusterScoped: Readonly<Record<string, readonly string[]>> = {
+  "": ["Namespace"],
+  "admissionregistration.k8s.io": [
+    "MutatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+  ],
+  "apiextensions.k8s.io": ["CustomResourceDefinition"],
+  "rbac.authorization.k8s.io": ["ClusterRole", "ClusterRoleBinding"],
+  ...Object.fromEntries(
+    [gmsaCredentialSpecKind, ramIdentityMappingKind].map(({ group, kind }) => [group, [kind]]),
+  ),
+};
 
 /** Thrown inside this module with the sentence that becomes `problem`. */
 class Unreadable extends Error {}
@@ -176,10 +179,15 @@ function objectOf(value: Readonly<Record<string, unknown>>): KubernetesObject {
   }
   const placed = {
     ...others,
-    ...(clusterScoped.has(kind) ? {} : { namespace: namespace ?? "default" }),
+    ...(isClusterScoped(apiVersion, kind) ? {} : { namespace: namespace ?? "default" }),
   } as ObjectMetadata;
   const object: KubernetesObject = { ...value, apiVersion, kind, metadata: placed };
   return apiVersion === "v1" && kind === "Secret" ? secretAsStored(object) : object;
+}
+
+function isClusterScoped(apiVersion: string, kind: string): boolean {
+  const group = apiVersion.includes("/") ? apiVersion.slice(0, apiVersion.indexOf("/")) : "";
+  return Object.hasOwn(clusterScoped, group) && (clusterScoped[group]?.includes(kind) ?? false);
 }
 
 /**

@@ -21,8 +21,11 @@ import type { ResourceSource } from "../kubernetes/resource-source.ts";
 import { accountKeytabEntries } from "../managed-password/account-keytab.ts";
 import { retrieveManagedPassword } from "../managed-password/retrieve.ts";
 import { createAuthority } from "../pki/authority.ts";
+import { createLoginMetrics } from "../observe/login-metrics.ts";
+import { createRegistry } from "../observe/metrics.ts";
 import { Secret } from "../secret.ts";
 import type { Role, RoleContext } from "./role.ts";
+import { version } from "../version.ts";
 
 /** Label of the Secret whose `directory.yaml` is the simulator's content. */
 const simulatedDirectoryLabel = "sallyport.dev/simulated-directory";
@@ -81,6 +84,7 @@ export const directoryRole: Role = {
       const login = await startLogin(settings, {
         clock: context.clock,
         log: context.log.with({ role: "login" }),
+        metrics: createLoginMetrics(createRegistry(version)),
       });
       const directory = new Directory({
         domain: content.domain,

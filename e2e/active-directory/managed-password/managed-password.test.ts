@@ -4,11 +4,12 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { runCommand, type CommandResult } from "../../guarded-process.ts";
+import { after, before, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { GuardedProcess, runCommand, type CommandResult } from "../../guarded-process.ts";
 import { decodeKeytab, encodeKeytab, type KeytabEntry } from "../../../src/managed-password/keytab.ts";
 import { atTime, domain, realm, startDomainController, type DomainController } from "../domain-controller.ts";
 
@@ -249,4 +250,71 @@ test("the watching command writes a keytab, says so without a secret, and ends a
   assert.match(result.stderr, /keytab\.written/);
   for (const entry of entriesOf(path)) assert.ok(!result.stderr.includes(entry.key.reveal().toString("hex")));
   assert.ok(!result.stderr.includes("Imp3rson"));
+});
+
+suite("the account that asks", () => {
+  const host = join(folder, "host");
+  const access = (): readonly string[] => [
+    "--server",
+    `ldaps://${controller.address}`,
+    "--ca",
+    controller.authorityFile,
+  ];
+  const manifests = join(folder, "manifests");
+  before(() => {
+    mkdirSync(manifests);
+    const stringData = { username: "ccg-impersonator", password: "Imp3rson@te!", domainName: domain };
+    const metadata = { name: "reader", namespace: "apps" };
+    writeFileSync(
+      join(manifests, "reader.json"),
+      JSON.stringify({ apiVersion: "v1", kind: "Secret", metadata, stringData }),
+    );
+  });
+  const keytab = (path: string, ...source: readonly string[]): Promise<CommandResult> =>
+    runCommand(process.execPath, [
+      main,
+      "directory",
+      "keytab",
+      "--account",
+      "webapp01",
+      "--out",
+      path,
+      ...access(),
+      ...source,
+    ]);
+
+  test("may be a Secret of a manifest folder", async () => {
+    const path = join(folder, "from-manifests.keytab");
+
+    const result = await keytab(path, "--manifests", manifests, "--secret", "apps/reader");
+
+    assert.equal(result.code, 0, result.stderr);
+    assert.equal((await kinitWith("webapp01$", path)).code, 0);
+  });
+
+  test("may be what an account provider answers over mutual TLS", async (t) => {
+    const path = join(folder, "from-provider.keytab");
+    const provider = new GuardedProcess(
+      process.execPath,
+      [
+        main,
+        ...["account-provider", "run", "--namespace", "apps", "--secret", "reader"],
+        ...["--manifests", manifests, "--host-dir", host],
+      ],
+      { logFile: join(folder, "provider.log") },
+    );
+    t.after(() => provider.stop());
+    for (let attempt = 0; !existsSync(join(host, "port.txt")); attempt++) {
+      assert.ok(attempt < 200 && provider.exit === undefined, provider.tail());
+      await sleep(50);
+    }
+
+    const result = await keytab(path, "--provider", host, "--secret", "reader");
+    const unknown = await keytab(path, "--provider", host, "--secret", "other");
+
+    assert.equal(result.code, 0, result.stderr);
+    assert.equal((await kinitWith("webapp01$", path)).code, 0);
+    assert.match(unknown.stderr, /E_DIRECTORY_CREDENTIALS/);
+    assert.doesNotMatch(result.stderr + unknown.stderr + provider.tail(200), /Imp3rson/);
+  });
 });

@@ -4,6 +4,7 @@
  * kubeconfig and a host directory.
  * @module
  */
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
@@ -79,6 +80,17 @@ export class ProviderProcess {
   /** What a plugin on this host gets for a secret's name: a new connection, mutual TLS, the `object` header. */
   async ask(object: string = this.#options.secret): Promise<Answer> {
     const file = (name: string): Buffer => readFileSync(join(this.hostDirectory, name));
+    const pair = (): { readonly cert: Buffer; readonly key: Buffer } => ({
+      cert: file("ssl/client/tls.crt"),
+      key: file("ssl/client/tls.key"),
+    });
+    let { cert, key } = pair();
+    // Two files are never replaced at one moment: the plugin, too, reads them again until they belong together.
+    for (let again = 0; again < 5; again++) {
+      if (new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) break;
+      await sleep(20);
+      ({ cert, key } = pair());
+    }
     return new Promise((resolve, reject) => {
       const outgoing = httpsRequest(
         {
@@ -88,8 +100,8 @@ export class ProviderProcess {
           headers: { object },
           agent: false,
           ca: file("ssl/ca/ca.crt"),
-          cert: file("ssl/client/tls.crt"),
-          key: file("ssl/client/tls.key"),
+          cert,
+          key,
           timeout: 5_000,
         },
         (response) => {
@@ -157,6 +169,27 @@ export class ProviderProcess {
   /** SIGTERM; resolves to the exit code. */
   async stop(): Promise<number | null> {
     return (await this.#process.stop()).code;
+  }
+
+  /** As a node's failure ends it: the files stay. */
+  async kill(): Promise<void> {
+    await this.#process.stop("SIGKILL");
+  }
+
+  /** Resolves once it answers with a password, whatever files an earlier one left. */
+  async answering(): Promise<void> {
+    const deadline = Date.now() + 20_000;
+    while (
+      !(await this.ask().then(
+        ({ status }) => status === 200,
+        () => false,
+      ))
+    ) {
+      if (this.#process.exit !== undefined || Date.now() > deadline) {
+        throw new Error(`the account provider does not answer:\n${this.#process.tail()}`);
+      }
+      await sleep(20);
+    }
   }
 
   get log(): string {

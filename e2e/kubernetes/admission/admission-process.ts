@@ -108,6 +108,11 @@ export class AdmissionProcess {
     await this.#process.stop();
   }
 
+  /** As a node's failure ends it. */
+  async kill(): Promise<void> {
+    await this.#process.stop("SIGKILL");
+  }
+
   async #isReady(): Promise<boolean> {
     return await fetch(`http://127.0.0.1:${this.#operationsPort}/readyz`).then(
       (answer) => answer.ok,

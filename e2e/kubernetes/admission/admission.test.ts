@@ -4,12 +4,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseAllDocuments } from "yaml";
 
 import { systemClock } from "../../../src/clock.ts";
 import { canonicalJson } from "../../../src/credential-spec/canonical-json.ts";
@@ -21,6 +20,7 @@ import type { ApiResponse } from "../api-client.ts";
 import { startCluster, type ControlPlane } from "../control-plane.ts";
 import { AdmissionProcess, SecretVolume } from "./admission-process.ts";
 import { ServiceAddress } from "./service-address.ts";
+import { issueApiServerIdentity, registrationFor } from "./webhook-registration.ts";
 
 const deploy = join(import.meta.dirname, "../../../deploy/gmsa-webhook");
 const contents = canonicalJson(nodeOf(sampleSpec()));
@@ -45,53 +45,8 @@ before(async () => {
     clock: systemClock,
   });
   service = await ServiceAddress.listen();
-  const client = await authority.issue({
-    commonName: "kube-apiserver",
-    usage: "client",
-    keyType: "ec-p256",
-    lifetimeMs: 3_600_000,
-  });
-  const write = (name: string, text: string): string => {
-    const path = join(directory, name);
-    writeFileSync(path, text, { mode: 0o600 });
-    return path;
-  };
-  const clientCa = write("client-ca.crt", authority.certificatePem);
-  const webhookKubeconfig = write(
-    "webhook-kubeconfig.yaml",
-    JSON.stringify({
-      apiVersion: "v1",
-      kind: "Config",
-      users: [
-        {
-          name: "*",
-          user: {
-            "client-certificate-data": Buffer.from(client.chainPem).toString("base64"),
-            "client-key-data": Buffer.from(client.privateKeyPem.reveal()).toString("base64"),
-          },
-        },
-      ],
-    }),
-  );
-  const plugin = (name: string): object => ({
-    name,
-    configuration: {
-      apiVersion: "apiserver.config.k8s.io/v1",
-      kind: "WebhookAdmissionConfiguration",
-      kubeConfigFile: webhookKubeconfig,
-    },
-  });
-  const admissionConfiguration = write(
-    "admission-configuration.yaml",
-    JSON.stringify({
-      apiVersion: "apiserver.config.k8s.io/v1",
-      kind: "AdmissionConfiguration",
-      plugins: [plugin("MutatingAdmissionWebhook"), plugin("ValidatingAdmissionWebhook")],
-    }),
-  );
-  cluster = await startCluster({
-    apiServerFlags: [`--admission-control-config-file=${admissionConfiguration}`],
-  });
+  const identity = await issueApiServerIdentity(authority, directory);
+  cluster = await startCluster({ apiServerFlags: identity.apiServerFlags });
   await cluster.apply(readFileSync(join(deploy, "crd.yaml"), "utf8"));
   await cluster.waitFor(
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gmsacredentialspecs.windows.k8s.io",
@@ -121,11 +76,11 @@ before(async () => {
       kubeconfig,
       volume,
       directory: join(directory, "logs"),
-      flags: [`--client-ca=${clientCa}`, "--client-name=kube-apiserver", "--linger=3s"],
+      flags: [...identity.webhookFlags, "--linger=3s"],
     });
   webhook = await startWebhook();
   service.endpoints = [webhook.port];
-  await cluster.apply(registration());
+  await cluster.apply(registrationFor(service.port, authority));
   await untilEnforced();
 });
 
@@ -134,24 +89,6 @@ after(async () => {
   await webhook?.stop();
   await service?.close();
 });
-
-/** The shipped registration, sent to this machine instead of a Service. */
-function registration(): string {
-  const documents = parseAllDocuments(readFileSync(join(deploy, "webhooks.yaml"), "utf8"));
-  if (!Array.isArray(documents)) assert.fail();
-  const items = documents.map((document) => {
-    const configuration = document.toJS() as {
-      webhooks: { clientConfig: { service?: { path: string }; url?: string; caBundle?: string } }[];
-    };
-    for (const { clientConfig } of configuration.webhooks) {
-      clientConfig.url = `https://127.0.0.1:${service.port}${clientConfig.service?.path ?? ""}`;
-      clientConfig.caBundle = Buffer.from(authority.certificatePem).toString("base64");
-      delete clientConfig.service;
-    }
-    return configuration;
-  });
-  return JSON.stringify({ apiVersion: "v1", kind: "List", items });
-}
 
 /** API servers read new webhook configurations a moment after they were written. */
 async function untilEnforced(): Promise<void> {

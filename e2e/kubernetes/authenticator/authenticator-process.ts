@@ -106,11 +106,20 @@ export class AuthenticatorHost {
   }
 
   /** SIGTERM; resolves to the exit code. */
-  async stop(): Promise<number | null> {
+  stop(): Promise<number | null> {
+    return this.#end("SIGTERM");
+  }
+
+  /** As a node's failure ends it. */
+  async kill(): Promise<void> {
+    await this.#end("SIGKILL");
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
     const child = this.#process;
     this.#process = undefined;
     if (child === undefined) return null;
-    const { code } = await child.stop();
+    const { code } = await child.stop(signal);
     // A restarted one writes the same file: what was ready before must not count again.
     writeFileSync(child.logFile, "");
     return code;

@@ -102,6 +102,25 @@ test("suites of one bed are added up, each gets the bed's environment, and the b
   assert.deepEqual(readdirSync(join(directory, "tmp")), []);
 });
 
+test("a long suite runs beside the others, and what it says is shown after them", async (t) => {
+  const waitsFor = (theirs: string, ours: string): string => `
+    import { existsSync, writeFileSync } from 'node:fs';
+    import { test } from 'node:test';
+    test('${ours} meets ${theirs}', async () => {
+      writeFileSync(import.meta.dirname + '/../${ours}.here', '');
+      while (!existsSync(import.meta.dirname + '/../${theirs}.here')) await new Promise((r) => setTimeout(r, 20));
+    });`;
+  const { ended } = run(t, {
+    "prepare.ts": `${readyBed}\nexport const longSuites = ['first'];`,
+    "first/a.test.ts": waitsFor("second", "long"),
+    "second/b.test.ts": waitsFor("long", "second"),
+  });
+  const { code, output } = await ended;
+
+  assert.equal(code, 0, output);
+  assert.match(output, /second meets long[^]*long meets second[^]*2 passed, 0 failed/u);
+});
+
 const red: readonly {
   readonly what: string;
   readonly suite: string;

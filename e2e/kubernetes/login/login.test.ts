@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { readdirSync, statSync, writeFileSync, mkdirSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, suite, test } from "node:test";
 
 import { systemClock } from "../../../src/clock.ts";
 import { createAuthority } from "../../../src/pki/authority.ts";
@@ -109,7 +109,7 @@ function freePort(): Promise<number> {
   });
 }
 
-function kubeconfig(): string {
+function kubeconfig(sessionHome = home): string {
   const path = inHost("kubeconfig-ad");
   const cluster_ = {
     server: cluster.server,
@@ -119,7 +119,7 @@ function kubeconfig(): string {
     apiVersion: "client.authentication.k8s.io/v1",
     command: process.execPath,
     args: [program, "login", "--exec", "--server", origin, "--ca", inHost("login-ca.pem")],
-    env: [{ name: "SALLYPORT_HOME", value: home }],
+    env: [{ name: "SALLYPORT_HOME", value: sessionHome }],
     interactiveMode: "IfAvailable",
   };
   const config = {
@@ -226,6 +226,83 @@ test("with recheck a disabled account is out at the next review, while its token
   while (typeof answer !== "string" && Date.now() < deadline) answer = await whoami();
   assert.match(JSON.stringify(answer), /Unauthorized|logged in/);
   assert.match(host.log, /account-disabled/);
+});
+
+interface TerminalResult {
+  /** Null: it did not end within a minute. Negative: the signal that ended it. */
+  readonly code: number | null;
+  readonly shown: string;
+  readonly echo: boolean | null;
+}
+
+/** Runs a program at a terminal; `typed` is what to wait for and what to type then, null to hang up. */
+async function atTerminal(
+  command: readonly string[],
+  typed: readonly (readonly [string, string | null])[],
+  environment: Readonly<Record<string, string>>,
+): Promise<TerminalResult> {
+  const result = await runCommand("/usr/bin/python3", [join(import.meta.dirname, "../../terminal.py")], {
+    stdin: JSON.stringify({ command, typed, environment }),
+  });
+  assert.equal(result.code, 0, result.stderr);
+  return JSON.parse(result.stdout) as TerminalResult;
+}
+
+suite("at a terminal", () => {
+  const loginWords = (): readonly string[] => [
+    ...[process.execPath, program, "login", "--server", origin, "--ca", inHost("login-ca.pem")],
+  ];
+  const atHome = (name: string): Readonly<Record<string, string>> => ({ SALLYPORT_HOME: inHost(name) });
+
+  test("name and password are asked for, and the password is not shown", async () => {
+    const result = await atTerminal(
+      loginWords(),
+      [
+        ["User name for", "alicx\u007fe\r"],
+        ["Password: ", "Al1ce-Pasx\u007fsw0rd\r"],
+      ],
+      atHome("typed"),
+    );
+
+    assert.equal(result.code, 0, result.shown);
+    assert.doesNotMatch(result.shown, /Al1ce|sw0rd|\*/);
+    assert.equal(result.echo, true);
+    assert.equal(readdirSync(join(inHost("typed"), "sessions")).length, 1);
+  });
+
+  test("kubectl asks in the same way, though its output is piped", async () => {
+    const kubectl = `${cluster.program("kubectl")} --kubeconfig ${kubeconfig(inHost("kubectl"))} auth whoami -o json | cat`;
+
+    const result = await atTerminal(
+      ["/bin/sh", "-c", kubectl],
+      [
+        ["User name for", "alice\r"],
+        ["Password: ", "Al1ce-Passw0rd\r"],
+      ],
+      { HOME: inHost("kubectl") },
+    );
+
+    assert.match(result.shown, /"username": "ad:alice@contoso.test"/);
+    assert.doesNotMatch(result.shown, /Al1ce/);
+  });
+
+  for (const [what, key] of [
+    ["Ctrl-C", "\u0003"],
+    ["Ctrl-D", "\u0004"],
+    ["hanging up", null],
+  ] as const) {
+    test(`${what} at the password ends it, with the terminal as it was`, async () => {
+      const result = await atTerminal(
+        [...loginWords(), "--username", "alice"],
+        [["Password: ", key]],
+        atHome("given-up"),
+      );
+
+      assert.ok(result.code !== null && result.code !== 0, result.shown);
+      if (key !== null) assert.equal(result.echo, true);
+      assert.doesNotMatch(result.shown, /^\s+at /m);
+    });
+  }
 });
 
 test("after logging out nobody is asked silently", async () => {

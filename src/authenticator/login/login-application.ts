@@ -10,6 +10,7 @@ import type { Authentication, BindGuard, Directory, Refreshed } from "../../dire
 import type { Group } from "../../directory/groups.ts";
 import type { Person } from "../../directory/person.ts";
 import type { Log } from "../../observe/log.ts";
+import type { LoginMetrics } from "../../observe/login-metrics.ts";
 import { Secret } from "../../secret.ts";
 import { createApplication, type Application } from "../../server/application.ts";
 import type { IdentityMapper } from "../identity-mapper.ts";
@@ -32,6 +33,7 @@ export interface LoginApplicationOptions {
   readonly sessionLifetimeMs: number;
   readonly clock: Clock;
   readonly log: Log;
+  readonly metrics: LoginMetrics;
 }
 
 const bodyLimit = 128 * 1024;
@@ -49,8 +51,11 @@ const answers = {
 } as const;
 type Answer = keyof typeof answers;
 
+/** How a request ended, as the metrics say it. */
+type Outcome = Answer | "session";
+
 export function createLoginApplication(options: LoginApplicationOptions): Application {
-  const { directory, tokens, guard, clock, log } = options;
+  const { directory, tokens, guard, clock, log, metrics } = options;
   const application = createApplication({ log, bodyLimit });
   const { routes } = application;
   routes.removeAllContentTypeParsers();
@@ -63,7 +68,23 @@ export function createLoginApplication(options: LoginApplicationOptions): Applic
     else void reply.code(403).send();
   });
 
-  routes.post("/login", async (request, reply) => {
+  const measured =
+    (
+      operation: "login" | "refresh",
+      handle: (request: FastifyRequest, reply: FastifyReply) => Promise<Outcome>,
+    ) =>
+    async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+      const began = clock.now();
+      let outcome: Outcome | "error" = "error";
+      try {
+        outcome = await handle(request, reply);
+      } finally {
+        metrics.answered(operation, outcome, (clock.now() - began) / 1000);
+      }
+      return reply;
+    };
+
+  const answerLogin = async (request: FastifyRequest, reply: FastifyReply): Promise<Outcome> => {
     const credentials = readCredentials(request.body);
     if (credentials === undefined) return answer(reply, "malformed");
     if (!guard.admits(request.socket.remoteAddress ?? ""))
@@ -118,9 +139,9 @@ export function createLoginApplication(options: LoginApplicationOptions): Applic
       case "authenticated":
         return session(request, reply, result.person, result.groups, result.authenticatedAt, "login");
     }
-  });
+  };
 
-  routes.post("/refresh", async (request, reply) => {
+  const answerRefresh = async (request: FastifyRequest, reply: FastifyReply): Promise<Outcome> => {
     if (!guard.admits(request.socket.remoteAddress ?? ""))
       return audited(request, reply, "too-many", "address-or-overall");
     const token = /^Bearer (\S+)$/.exec(request.headers.authorization ?? "")?.[1];
@@ -137,7 +158,9 @@ export function createLoginApplication(options: LoginApplicationOptions): Applic
       case "valid":
         return session(request, reply, now.person, now.groups, subject.authenticatedAt, "refresh");
     }
-  });
+  };
+  routes.post("/login", measured("login", answerLogin));
+  routes.post("/refresh", measured("refresh", answerRefresh));
   return application;
 
   async function session(
@@ -147,7 +170,7 @@ export function createLoginApplication(options: LoginApplicationOptions): Applic
     groups: readonly Group[],
     authenticatedAt: number,
     what: "login" | "refresh",
-  ): Promise<FastifyReply> {
+  ): Promise<Outcome> {
     const subject = subjectOf(person, groups, authenticatedAt, options.groupFormat);
     const decision = options.mapper.map({ verifier: "directory", subject: subject.guid, session: subject });
     if (decision.outcome === "unmapped") return audited(request, reply, "refused", decision.reason, person);
@@ -166,7 +189,7 @@ export function createLoginApplication(options: LoginApplicationOptions): Applic
       groups: groups.length,
       requestId: request.id,
     });
-    return reply
+    void reply
       .header("cache-control", "no-store")
       .type("application/json; charset=utf-8")
       .send(
@@ -178,6 +201,7 @@ export function createLoginApplication(options: LoginApplicationOptions): Applic
           username: decision.user.username,
         }),
       );
+    return "session";
   }
 
   function audited(
@@ -186,7 +210,7 @@ export function createLoginApplication(options: LoginApplicationOptions): Applic
     told: Answer,
     reason: string,
     account?: { readonly guid: string },
-  ): FastifyReply {
+  ): Answer {
     log.warn("login.refused", {
       told,
       reason,
@@ -204,14 +228,15 @@ function clears(result: Authentication): boolean {
   return result.outcome === "refused" && result.passwordProven;
 }
 
-function answer(reply: FastifyReply, told: Answer): FastifyReply {
+function answer(reply: FastifyReply, told: Answer): Answer {
   const [status, message] = answers[told];
   if (status === 429 || status === 503) void reply.header("retry-after", status === 429 ? "60" : "2");
-  return reply
+  void reply
     .code(status)
     .header("cache-control", "no-store")
     .type("application/json; charset=utf-8")
     .send(JSON.stringify({ error: told, message }));
+  return told;
 }
 
 function readCredentials(

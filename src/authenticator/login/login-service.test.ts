@@ -12,6 +12,8 @@ import {
 import { systemClock } from "../../clock.ts";
 import { LoginClient, type LoginAnswer } from "./login-client.ts";
 import { createLog } from "../../observe/log.ts";
+import { createLoginMetrics } from "../../observe/login-metrics.ts";
+import { createRegistry } from "../../observe/metrics.ts";
 import { Secret } from "../../secret.ts";
 import { readLoginSettings } from "./login-settings.ts";
 import { startLogin, type RunningLogin } from "./login-service.ts";
@@ -22,6 +24,7 @@ interface Setup {
   readonly login: RunningLogin;
   readonly client: LoginClient;
   readonly lines: string[];
+  readonly metrics: () => Promise<string>;
 }
 
 async function setUp(t: TestContext, extra = ""): Promise<Setup> {
@@ -63,8 +66,10 @@ ${extra}`);
   assert.deepEqual(faults, []);
   assert.ok(settings !== undefined);
   const lines: string[] = [];
+  const registry = createRegistry("test");
   const login = await startLogin(settings, {
     clock: systemClock,
+    metrics: createLoginMetrics(registry),
     log: createLog({ level: "debug", sink: { write: (line) => void lines.push(line) } }),
   });
   t.after(() => login.stop(0));
@@ -73,6 +78,7 @@ ${extra}`);
     login,
     client: new LoginClient(`https://127.0.0.1:${login.port}`, authority.certificatePem),
     lines,
+    metrics: () => registry.metrics(),
   };
 }
 
@@ -269,4 +275,23 @@ test("all faults of a configuration are told at once, each by its key", () => {
     "tokenLifetime",
     "username",
   ]);
+});
+
+test("metrics count what people were told, without their names", async (t) => {
+  const { client, metrics } = await setUp(t);
+
+  const session = sessionOf(await client.login("alice", new Secret("Al1ce-Passw0rd")));
+  await client.refresh(session.refreshToken);
+  await client.login("alice", new Secret("wrong"));
+
+  const text = await metrics();
+  for (const labels of [
+    'operation="login",outcome="session"',
+    'operation="refresh",outcome="session"',
+    'operation="login",outcome="refused"',
+  ]) {
+    assert.match(text, new RegExp(`sallyport_login_duration_seconds_count\\{${labels}\\} 1`));
+  }
+  assert.match(text, /sallyport_login_files_read_timestamp_seconds \d/);
+  assert.doesNotMatch(text, /alice/i);
 });

@@ -4,14 +4,14 @@
  * @module
  */
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { CancelTimer, Clock } from "../../clock.ts";
 import { Directory } from "../../directory/directory.ts";
-import { asSallyportError, configError, reasonOf, SallyportError, type ConfigFault } from "../../errors.ts";
+import { asSallyportError, configError, reasonOf, type ConfigFault } from "../../errors.ts";
 import type { Log } from "../../observe/log.ts";
+import type { LoginMetrics } from "../../observe/login-metrics.ts";
 import { Secret } from "../../secret.ts";
-import { accountFromSecret } from "../../secret-store/account-from-secret.ts";
-import { accountKeys, type ImpersonationAccount } from "../../secret-store/secret-store.ts";
+import { readAccountFolder } from "../../secret-store/account-folder.ts";
+import type { ImpersonationAccount } from "../../secret-store/secret-store.ts";
 import { listen, type Listener, type TlsMaterial } from "../../server/listener.ts";
 import type { IdentityMapper } from "../identity-mapper.ts";
 import type { IdentityVerifier } from "../identity-verifier.ts";
@@ -36,7 +36,7 @@ const fileIntervalMs = 5000;
 /** Starts it. Throws `E_CONFIG_INVALID`, `E_SESSION_KEYS`, `E_DIRECTORY_CREDENTIALS` or `E_LISTEN_FAILED`. */
 export async function startLogin(
   settings: LoginSettings,
-  { clock, log }: { readonly clock: Clock; readonly log: Log },
+  { clock, log, metrics }: { readonly clock: Clock; readonly log: Log; readonly metrics: LoginMetrics },
 ): Promise<RunningLogin> {
   const faults: ConfigFault[] = [];
   const text = async (setting: string, path: string): Promise<string> => {
@@ -58,7 +58,7 @@ export async function startLogin(
   if (faults.length > 0) throw configError(faults);
 
   let keys: SessionKeys = await readSessionKeys(new Secret(keyText));
-  let account = await readAccount(access.credentials);
+  let account = await readAccountFolder(access.credentials);
   const directory = new Directory(
     {
       domain: access.domain.toLowerCase(),
@@ -96,7 +96,9 @@ export async function startLogin(
     sessionLifetimeMs: settings.sessionLifetime,
     clock,
     log,
+    metrics,
   });
+  metrics.filesRead(clock.now());
   const tls = (chainPem: string, key: string): TlsMaterial => ({
     identities: [{ chainPem, privateKeyPem: new Secret(key) }],
   });
@@ -126,7 +128,7 @@ export async function startLogin(
       const [nextCertificate, nextKey, nextKeys] = await Promise.all(
         [settings.certificate, settings.key, settings.sessionKeys].map((path) => readFile(path, "utf8")),
       );
-      account = await readAccount(access.credentials);
+      account = await readAccountFolder(access.credentials);
       const print = JSON.stringify([nextCertificate, nextKey, nextKeys]);
       if (print !== known && nextCertificate !== undefined && nextKey !== undefined) {
         keys = await readSessionKeys(new Secret(nextKeys ?? ""));
@@ -134,6 +136,7 @@ export async function startLogin(
         known = print;
         log.info("login.keys-read", { keys: keys.ids });
       }
+      metrics.filesRead(clock.now());
     } catch (thrown) {
       log.warn("login.keys-kept", { reason: asSallyportError(thrown).message });
     }
@@ -157,23 +160,4 @@ export async function startLogin(
 
 function nameOf(account: ImpersonationAccount): string {
   return /[=@\\]/.test(account.username) ? account.username : `${account.username}@${account.domainName}`;
-}
-
-async function readAccount(folder: string): Promise<ImpersonationAccount> {
-  const data: Record<string, string> = {};
-  for (const key of accountKeys) {
-    try {
-      data[key] = (await readFile(join(folder, key))).toString("base64");
-    } catch (thrown) {
-      throw new SallyportError(
-        "E_DIRECTORY_CREDENTIALS",
-        { source: join(folder, key), detail: reasonOf(thrown) },
-        { cause: thrown },
-      );
-    }
-  }
-  const outcome = accountFromSecret(data);
-  if (outcome.outcome === "found") return outcome.account;
-  const detail = `${outcome.key} is ${outcome.problem}`;
-  throw new SallyportError("E_DIRECTORY_CREDENTIALS", { source: folder, detail });
 }
