@@ -35,10 +35,10 @@ interface World {
   /** Log lines so far. */
   readonly log: string[];
   readonly host: string;
-  ask(object: string): Promise<PluginRequestResult>;
+  readonly ask: (object: string) => Promise<PluginRequestResult>;
   /** `ask` for a Key Vault secret. */
-  askVault(secretUri: string, objectId?: string): Promise<PluginRequestResult>;
-  operations(path: string): Promise<string>;
+  readonly askVault: (secretUri: string, objectId?: string) => Promise<PluginRequestResult>;
+  readonly operations: (path: string) => Promise<string>;
 }
 
 interface Changes {
@@ -218,18 +218,18 @@ suite("Key Vault plugin input", () => {
   test("is answered from memory the second time", async (t) => {
     const { askVault, simulator } = await open(t);
     await askVault(uri);
-    const before = simulator.requests.length;
+    const asked = simulator.requests.length;
 
     assert.equal((await askVault(uri)).ok, true);
 
-    assert.equal(simulator.requests.length, before);
+    assert.equal(simulator.requests.length, asked);
   });
 
   test("asked for by many at once costs one reading, and each gets its own", async (t) => {
     const { askVault, simulator } = await open(t);
     for (let index = 0; index < 8; index++)
       simulator.setSecret(vault, `many-${index}`, `contoso.example\\u:p${index}`);
-    const before = simulator.count("vault");
+    const asked = simulator.count("vault");
 
     const results = await Promise.all(
       Array.from({ length: 32 }, (_, index) => askVault(`https://${vault}/secrets/many-${index % 8}`)),
@@ -240,7 +240,7 @@ suite("Key Vault plugin input", () => {
       Array.from({ length: 32 }, (_, index) => `p${index % 8}`),
     );
     // Each secret: one request that is told to bring a token, and one with it.
-    assert.equal(simulator.count("vault") - before, 16);
+    assert.equal(simulator.count("vault") - asked, 16);
   });
 
   const refused: readonly (readonly [string, string, string])[] = [
@@ -258,12 +258,12 @@ suite("Key Vault plugin input", () => {
   for (const [what, secretUri, reason] of refused) {
     test(`with ${what} is refused before any request leaves, and the reason is told inside only`, async (t) => {
       const { askVault, log, operations, simulator } = await open(t);
-      const before = simulator.requests.length;
+      const asked = simulator.requests.length;
 
       const result = await askVault(secretUri);
 
       assert.equal(!result.ok && result.broken, "account");
-      assert.equal(simulator.requests.length, before);
+      assert.equal(simulator.requests.length, asked);
       const { outcome, reason: told, status } = audit(log);
       assert.deepEqual([status, outcome, told], [404, "input-refused", reason]);
       assert.ok(
@@ -276,13 +276,13 @@ suite("Key Vault plugin input", () => {
 
   test("as another identity is refused before any request leaves", async (t) => {
     const { askVault, log, simulator } = await open(t);
-    const before = simulator.requests.length;
+    const asked = simulator.requests.length;
 
     const result = await askVault(uri, randomUUID());
 
     assert.equal(result.ok, false);
     assert.equal(audit(log)["reason"], "an identity that is not allowed");
-    assert.equal(simulator.requests.length, before);
+    assert.equal(simulator.requests.length, asked);
   });
 
   test("without an identity never gets the one of the call before", async (t) => {
@@ -312,9 +312,9 @@ suite("Key Vault plugin input", () => {
 
     assert.equal((await askVault(none)).ok, false);
     assert.equal(audit(log)["outcome"], "secret-missing");
-    const before = simulator.requests.length;
+    const asked = simulator.requests.length;
     assert.equal((await askVault(none)).ok, false);
-    assert.equal(simulator.requests.length, before);
+    assert.equal(simulator.requests.length, asked);
     simulator.setSecret(vault, "none", "contoso.example\\u:here");
     await clock.advance(6_000);
 

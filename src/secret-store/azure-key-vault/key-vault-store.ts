@@ -34,7 +34,10 @@ export interface KeyVaultAccount extends KeyVaultSecretOptions {
   readonly name: string;
 }
 
-export const defaultUseByMs = 5 * 60_000;
+/** What a start waits for first answers at most. */
+const longestStartMs = 5_000;
+
+const defaultUseByMs = 5 * 60_000;
 
 export function watchKeyVaultSecret(options: KeyVaultSecretOptions, deps: KeyVaultDeps): WatchedSecret {
   const { address, authorityHost, identity } = options;
@@ -59,15 +62,15 @@ export function watchKeyVaultSecret(options: KeyVaultSecretOptions, deps: KeyVau
 }
 
 /**
- * Begins to read at once. `ready()` resolves when every secret was asked for once, answered or not: one vault that is away
- * does not keep the accounts of others waiting.
+ * Begins to read at once. `ready()` resolves when every secret was asked for once, answered or not, and after 5 s in any
+ * case: one vault that is away does not keep the accounts of others waiting.
  */
 export function createKeyVaultSecretStore(
   accounts: readonly KeyVaultAccount[],
   deps: KeyVaultDeps,
 ): SecretStore {
   const secrets = new Map(accounts.map((account) => [account.name, watchKeyVaultSecret(account, deps)]));
-  const first = Promise.all([...secrets.values()].map((secret) => secret.refresh()));
+  const first = atMost(Promise.all([...secrets.values()].map((secret) => secret.refresh())), deps.clock);
   first.catch(() => undefined);
   return {
     find: (name) => secrets.get(name)?.outcome ?? { outcome: "missing" },
@@ -97,6 +100,17 @@ export function createKeyVaultSecretStore(
       await Promise.all([...secrets.values()].map((secret) => secret.close()));
     },
   };
+}
+
+/** Waits for the work, but not longer than a provider's start should. */
+async function atMost(work: Promise<unknown>, clock: Clock): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const cancel = clock.after(longestStartMs, resolve);
+  try {
+    await Promise.race([work, promise]);
+  } finally {
+    cancel();
+  }
 }
 
 /** Rejects with the signal's reason when that comes first. */
