@@ -10,6 +10,7 @@ import { createServer } from "node:http";
 import { connect, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { before, suite, test, type TestContext } from "node:test";
+import * as fc from "fast-check";
 import { eventually } from "../../../test/contracts/eventually.ts";
 import { FakeClock } from "../../../test/fakes/fake-clock.ts";
 import { temporaryFolder } from "../../../test/temporary-folder.ts";
@@ -448,6 +449,18 @@ suite("a service's wish to be left alone", () => {
       assert.equal(retryAfter(headers, now), expected);
     });
   }
+});
+
+test("whatever a service writes, its error and its wish are read without an exception", () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.json()), fc.string(), (body, wish) => {
+      const { code = "x", innerCode = "x" } = errorCodes(body);
+      const wait = retryAfter({ "retry-after": wish }, 0);
+
+      assert.match(`${code} ${innerCode}`, /^\w+ \w+$/);
+      assert.ok(wait === undefined || wait >= 0);
+    }),
+  );
 });
 
 suite("the codes of an error", () => {
