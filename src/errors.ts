@@ -140,6 +140,12 @@ export const errorTable = {
     remedy: "Mount a certificate and its own private key in PEM, and name them with TLS_CRT and TLS_KEY.",
     exitCode: 2,
   },
+  E_WEBHOOK_AUTHORITY: {
+    message: "The webhook's certificate authority in the Secret {secret} cannot be used: {detail}.",
+    remedy:
+      "Check that the API server can be reached and the service account's Role for that Secret, or name another one with --ca-secret.",
+    exitCode: 1,
+  },
   // CCG plugin on a host
   E_PLUGIN_HOST: {
     message: "The CCG plugin cannot work on this host: {reasons}.",

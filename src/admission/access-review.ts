@@ -17,6 +17,9 @@ export interface AccessReviewOptions {
 /** Answers kept at most, whatever their age. */
 const mostAnswers = 10_000;
 
+/** How long others may join a question that is under way, milliseconds. */
+const sharedMs = 1_000;
+
 /** Wait before the one repetition that a 429 is worth, at most, milliseconds. */
 const longestRetryAfterMs = 2_000;
 
@@ -32,15 +35,22 @@ export function createAccessReviewer(client: ClusterClient, options: AccessRevie
       let answer = inFlight.get(key);
       if (answer === undefined) {
         // The shared question has a deadline of its own: the first asker giving up must not refuse the others.
-        answer = ask(client, question, clock).then((settled) => {
-          inFlight.delete(key);
+        const asked = ask(client, question, clock).then((settled) => {
+          forget();
           if (cacheMs > 0 && settled.certain) {
             if (kept.size >= mostAnswers) kept.clear();
             kept.set(key, { answer: settled.answer, until: clock.now() + cacheMs });
           }
           return settled.answer;
         });
-        inFlight.set(key, answer);
+        answer = asked;
+        inFlight.set(key, asked);
+        // A question that hangs must not take those with it that are asked when the API server is well again.
+        const cancel = clock.after(sharedMs, () => forget());
+        const forget = (): void => {
+          cancel();
+          if (inFlight.get(key) === asked) inFlight.delete(key);
+        };
       }
       return await Promise.race([answer, givenUp(signal)]);
     },

@@ -12,9 +12,10 @@ import { test, type TestContext } from "node:test";
 import { gzipSync } from "node:zlib";
 import { eventually } from "../../test/contracts/eventually.ts";
 import { startFakeApiServer, type FakeApiServer } from "../../test/fakes/fake-api-server.ts";
+import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { sampleSpec } from "../../test/samples/credential-spec.ts";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
-import { systemClock } from "../clock.ts";
+import { systemClock, type Clock } from "../clock.ts";
 import { canonicalJson } from "../credential-spec/canonical-json.ts";
 import { nodeOf } from "../credential-spec/json.ts";
 import { createClusterClient } from "../kubernetes/cluster-client.ts";
@@ -93,6 +94,8 @@ async function start(
   t: TestContext,
   options: Partial<AdmissionOptions> & {
     readonly cacheMs?: number;
+    /** Of the access decisions. */
+    readonly clock?: Clock;
     readonly lifetimeMs?: number;
     readonly prepare?: (api: FakeApiServer) => void;
   } = {},
@@ -152,7 +155,10 @@ async function start(
     },
     {
       specs,
-      access: createAccessReviewer(client, { clock: systemClock, cacheMs: options.cacheMs ?? 0 }),
+      access: createAccessReviewer(client, {
+        clock: options.clock ?? systemClock,
+        cacheMs: options.cacheMs ?? 0,
+      }),
       certificate,
       registry,
       log,
@@ -163,7 +169,7 @@ async function start(
   const stop = admission.stop.bind(admission);
   t.after(async () => {
     if (!stopped) await stop();
-    certificate.close();
+    await certificate.close();
     await source.close();
     await api.stop();
   });
@@ -345,6 +351,52 @@ test("an access decision is used again only as long as that is allowed", async (
 
   assert.equal(bed.api.requests.filter((request) => request.method === "POST").length, 1);
 });
+
+test("a right that was taken away counts as soon as the decision's time is over", async (t) => {
+  const clock = new FakeClock();
+  const bed = await start(t, { cacheMs: 10_000, clock });
+  await inSync(bed);
+  const isAllowed = async (): Promise<boolean> =>
+    responseOf(await bed.call("/mutate", { body: review(named) })).allowed;
+  assert.ok(await isAllowed());
+  bed.api.handle("POST", reviewPath("shop"), () => ({ status: 201, body: { status: { allowed: false } } }));
+
+  await clock.advance(9_999);
+  assert.ok(await isAllowed(), "the decision did not last");
+  await clock.advance(1);
+  assert.ok(!(await isAllowed()), "the decision outlived its time");
+});
+
+test("a failure to decide is never used again, whatever the time of decisions", async (t) => {
+  const bed = await start(t, { cacheMs: 10_000 });
+  await inSync(bed);
+  bed.api.fail({ verb: "other", times: 1, fault: { kind: "status", status: 500 } });
+
+  assert.ok(!responseOf(await bed.call("/mutate", { body: review(named) })).allowed);
+  assert.ok(responseOf(await bed.call("/mutate", { body: review(named) })).allowed);
+});
+
+for (const path of ["/mutate", "/validate"]) {
+  test(`an access review that hangs past the deadline refuses in time at ${path}, and the next pod asks anew`, async (t) => {
+    const bed = await start(t);
+    await inSync(bed);
+    bed.api.fail({ verb: "other", times: 1, fault: { kind: "hang" } });
+    const body = review(path === "/mutate" ? named : expanded);
+    const began = performance.now();
+
+    const answer = responseOf(await bed.call(`${path}?timeout=1s`, { body }));
+
+    assert.ok(performance.now() - began < 1_000, "later than the API server waits");
+    assert.deepEqual(answer.status, {
+      metadata: {},
+      message:
+        'service account "app" is not authorized to `use` GMSA cred spec "webapp01", reason: "error when checking authz access: no answer in time"',
+      code: 403,
+    });
+    await new Promise((resolve) => setTimeout(resolve, Math.max(began + 1_050 - performance.now(), 0)));
+    assert.ok(responseOf(await bed.call(`${path}?timeout=1s`, { body })).allowed);
+  });
+}
 
 test("a spec created a moment ago is found by one GET, and specs work with `get` alone", async (t) => {
   const bed = await start(t, {

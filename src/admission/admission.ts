@@ -47,8 +47,6 @@ export interface RunningAdmission {
   stop(): Promise<void>;
 }
 
-const shortestLifeMs = 3_600_000;
-
 /** @throws {SallyportError} `E_LISTEN_FAILED`. The caller closes what it gave in. */
 export async function startAdmission(
   options: AdmissionOptions,
@@ -97,7 +95,7 @@ export async function startAdmission(
     registry,
     checks: [
       { name: "credential specs", check: () => specsReady(specs) },
-      { name: "certificate", check: () => certificateReady(certificate, clock.now()) },
+      { name: "certificate", check: () => certificate.readiness() },
       { name: "running", check: () => (stopping ? { ready: false, reason: "stopping" } : { ready: true }) },
     ],
   });
@@ -143,16 +141,4 @@ function specsReady(specs: CachedSpecs): Readiness {
   // The Role of windows-gmsa grants neither list nor watch: each spec is then asked for when it is needed.
   if (reason.includes("(403)")) return { ready: true, note: `without a cache: ${reason}` };
   return { ready: false, reason };
-}
-
-function certificateReady(certificate: FollowedCertificate, now: number): Readiness {
-  const left = certificate.current().notAfter - now;
-  const fault = certificate.fault();
-  if (left < shortestLifeMs) {
-    return {
-      ready: false,
-      reason: `ends in ${Math.max(Math.round(left / 60_000), 0)} minutes${fault === undefined ? "" : `; ${fault}`}`,
-    };
-  }
-  return fault === undefined ? { ready: true } : { ready: true, note: fault };
 }

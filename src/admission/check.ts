@@ -4,7 +4,8 @@
  */
 import { parseAllDocuments } from "yaml";
 import type { Admitter } from "./admitter.ts";
-import { isObject, type AdmissionRequest, type PatchOperation } from "./review.ts";
+import { applyPatch, podFrom, podTemplateOf } from "./pod-template.ts";
+import { isObject, type AdmissionRequest } from "./review.ts";
 
 /** A pod, or the pod that a workload's template would make. */
 export interface CheckedPod {
@@ -41,7 +42,7 @@ export async function checkManifest(
     const [error] = document.errors;
     if (error !== undefined) return { ok: false, problem: error.message.split("\n")[0] ?? "cannot be read" };
     for (const object of objectsOf(document.toJS({ maxAliasCount: 100 }) as unknown)) {
-      const template = podOf(object);
+      const template = podTemplateOf(object);
       if (template !== undefined) pods.push(await checkPod(object, template, admitter, options, signal));
     }
   }
@@ -59,28 +60,6 @@ function objectsOf(value: unknown): readonly Fields[] {
     : [value];
 }
 
-/** The path to the pod template of each kind of workload. */
-const templates: Readonly<Record<string, readonly string[]>> = {
-  Pod: [],
-  Deployment: ["spec", "template"],
-  ReplicaSet: ["spec", "template"],
-  ReplicationController: ["spec", "template"],
-  StatefulSet: ["spec", "template"],
-  DaemonSet: ["spec", "template"],
-  Job: ["spec", "template"],
-  CronJob: ["spec", "jobTemplate", "spec", "template"],
-  PodTemplate: ["template"],
-};
-
-function podOf(object: Fields): Fields | undefined {
-  const kind = String(object["kind"]);
-  const path = Object.hasOwn(templates, kind) ? templates[kind] : undefined;
-  if (path === undefined) return undefined;
-  let value: unknown = object;
-  for (const step of path) value = isObject(value) ? value[step] : undefined;
-  return isObject(value) ? value : undefined;
-}
-
 async function checkPod(
   object: Fields,
   template: Fields,
@@ -93,12 +72,7 @@ async function checkPod(
   const namespace = options.as?.namespace ?? ownNamespace;
   const name = [metadata["name"], metadata["generateName"]].find((one) => typeof one === "string") ?? "";
   const label = `${String(object["kind"])} ${ownNamespace}/${name}`;
-  const pod = structuredClone(template) as Record<string, unknown>;
-  const spec = (isObject(pod["spec"]) ? pod["spec"] : {}) as Record<string, unknown>;
-  // An API server has filled this in before any webhook is asked.
-  spec["serviceAccountName"] =
-    options.as?.serviceAccount ?? spec["serviceAccountName"] ?? spec["serviceAccount"] ?? "default";
-  pod["spec"] = spec;
+  const pod = podFrom(template, options.as?.serviceAccount);
   if (template !== object)
     pod["metadata"] = { ...(isObject(pod["metadata"]) ? pod["metadata"] : {}), ...ownerOf(object) };
   const request: AdmissionRequest = {
@@ -112,7 +86,7 @@ async function checkPod(
   };
   const mutated = await admitter.mutate(request, signal);
   if (!mutated.allowed) return { label, allowed: false, reason: mutated.message, warnings: [], specs: [] };
-  for (const patch of mutated.patches) apply(pod, patch);
+  for (const patch of mutated.patches) applyPatch(pod, patch);
   const verdict = await admitter.validate(request, signal);
   if (!verdict.allowed) return { label, allowed: false, reason: verdict.message, warnings: [], specs: [] };
   return { label, allowed: true, reason: "", warnings: verdict.warnings, specs: verdict.authorised };
@@ -121,13 +95,4 @@ async function checkPod(
 function ownerOf(object: Fields): Fields {
   const kind = object["kind"] === "Deployment" ? "ReplicaSet" : object["kind"];
   return { ownerReferences: [{ kind }] };
-}
-
-/** Our own patches only add a member to an object that exists. */
-function apply(pod: Record<string, unknown>, patch: PatchOperation): void {
-  const steps = patch.path.slice(1).split("/");
-  const last = steps.pop() ?? "";
-  let value: unknown = pod;
-  for (const step of steps) value = (value as Record<string, unknown>)[step];
-  (value as Record<string, unknown>)[last] = patch.value;
 }

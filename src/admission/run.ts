@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { systemClock } from "../clock.ts";
 import { configError, reasonOf } from "../errors.ts";
+import type { ClusterClient } from "../kubernetes/cluster-client.ts";
 import type { ResourceSource } from "../kubernetes/resource-source.ts";
 import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
 import { createLog, type Log } from "../observe/log.ts";
@@ -16,21 +17,31 @@ import { startAdmission } from "./admission.ts";
 import { createCachedSpecs } from "./cached-specs.ts";
 import { createManifestAccess } from "./manifest-access.ts";
 import type { AccessReviewer } from "./ports.ts";
-import { followMountedCertificate } from "./serving-certificate.ts";
+import { createSelfManagedCertificate } from "./self-managed-certificate.ts";
+import { followMountedCertificate, type FollowedCertificate } from "./serving-certificate.ts";
 import type { AdmissionSettings } from "./settings.ts";
 
 /** @returns the exit code. @throws {SallyportError} when the service cannot start. */
 export async function runAdmission(settings: AdmissionSettings): Promise<number> {
   const shutdown = watchShutdownSignals();
+  try {
+    return await serve(settings, shutdown.signal);
+  } finally {
+    shutdown.dispose();
+  }
+}
+
+async function serve(settings: AdmissionSettings, stopping: AbortSignal): Promise<number> {
   const log = createLog({ level: settings.logLevel }).with({ role: "admission" });
   for (const setting of settings.unused) log.warn("admission.setting-unused", { setting });
   const registry = createRegistry(version);
   const clientAuthoritiesPem = await readClientAuthorities(settings.clientCaFile);
-  const { certificateFile, keyFile } = settings;
-  const certificate = await followMountedCertificate({ certificateFile, keyFile, clock: systemClock, log });
-  const { source, access } = await openWorld(settings, registry, log);
+  const world = await openWorld(settings, registry, log);
+  const { source, access } = world;
   const specs = createCachedSpecs(source, systemClock, settings.cacheSpecs);
+  let certificate: FollowedCertificate | undefined;
   try {
+    certificate = await followCertificate(settings, world, log, stopping);
     const running = await startAdmission(
       {
         ...settings,
@@ -41,15 +52,49 @@ export async function runAdmission(settings: AdmissionSettings): Promise<number>
       },
       { specs, access, certificate, registry, log, clock: systemClock },
     );
-    await aborted(shutdown.signal);
+    await aborted(stopping);
     await running.stop();
     return 0;
+  } catch (error) {
+    // Told to stop while it waited for the API server.
+    if (stopping.aborted && certificate === undefined) return 0;
+    throw error;
   } finally {
-    certificate.close();
+    await certificate?.close();
     await specs.close();
     await source.close();
-    shutdown.dispose();
   }
+}
+
+async function followCertificate(
+  { certificate }: AdmissionSettings,
+  { source, cluster }: World,
+  log: Log,
+  signal: AbortSignal,
+): Promise<FollowedCertificate> {
+  if (certificate.kind === "mounted")
+    return await followMountedCertificate({ ...certificate, clock: systemClock, log });
+  const namespace = cluster?.client.config.namespace;
+  if (cluster === undefined || namespace === undefined) {
+    throw configError([
+      { setting: "--ca-secret", problem: "needs the namespace of a pod or of a kubeconfig's context" },
+    ]);
+  }
+  const { caSecret, service } = certificate;
+  return await createSelfManagedCertificate(
+    {
+      secret: { namespace, name: caSecret },
+      configurations: {
+        mutating: certificate.mutatingConfigurations,
+        validating: certificate.validatingConfigurations,
+      },
+      dnsNames: [`${service}.${namespace}.svc`, `${service}.${namespace}.svc.cluster.local`],
+      authorityLifetimeMs: certificate.caLifetimeMs,
+      leafLifetimeMs: certificate.certificateLifetimeMs,
+    },
+    { source, client: cluster.client, clock: systemClock, log },
+    signal,
+  );
 }
 
 async function readClientAuthorities(file: string | undefined): Promise<string | undefined> {
@@ -64,6 +109,8 @@ async function readClientAuthorities(file: string | undefined): Promise<string |
 interface World {
   readonly source: ResourceSource;
   readonly access: AccessReviewer;
+  /** Absent with a folder of manifests. */
+  readonly cluster?: { readonly client: ClusterClient };
 }
 
 /** Where specs and access decisions come from. */
@@ -90,5 +137,6 @@ export async function openWorld(
   return {
     source: createClusterSource(client, deps),
     access: createAccessReviewer(client, { clock: systemClock, cacheMs: settings.accessCacheMs }),
+    cluster: { client },
   };
 }

@@ -1,5 +1,6 @@
 /**
- * The webhook's certificate from two mounted files, followed through every rotation. A secret volume rotates by swapping
+ * The webhook's certificate: the port, and the adapter that reads it from two mounted files, followed through every
+ * rotation (`self-managed-certificate.ts` is the other one). A secret volume rotates by swapping
  * a symbolic link, which a watch on the file sees once at most, so the contents are compared at a short interval.
  * @module
  */
@@ -11,6 +12,7 @@ import type { Log } from "../observe/log.ts";
 import { inspectCertificate, matchesKey } from "../pki/certificate.ts";
 import { Secret } from "../secret.ts";
 import type { TlsIdentity } from "../server/listener.ts";
+import type { Readiness } from "../server/operations.ts";
 
 export interface ServingCertificate {
   readonly identity: TlsIdentity;
@@ -20,10 +22,13 @@ export interface ServingCertificate {
 
 export interface FollowedCertificate {
   current(): ServingCertificate;
-  /** Why newer files cannot be used; the last good ones stay in use. */
-  fault(): string | undefined;
+  /**
+   * Whether it can be served. A newer one that cannot be had, while the last good one stays in use, is a note until
+   * that one is about to end.
+   */
+  readiness(): Readiness;
   onChange(listener: (certificate: ServingCertificate) => void): void;
-  close(): void;
+  close(): Promise<void>;
 }
 
 export interface MountedCertificateOptions {
@@ -72,13 +77,24 @@ export async function followMountedCertificate(
   plan();
   return {
     current: () => loaded,
-    fault: () => fault,
+    readiness: () => lifeReadiness(loaded.notAfter - clock.now(), fault),
     onChange: (listener) => void listeners.push(listener),
     close() {
       closed = true;
       cancel();
+      return Promise.resolve();
     },
   };
+}
+
+/** Life left below which a certificate is about to end, milliseconds. */
+export const leastLifeMs = 3_600_000;
+
+/** Readiness of a certificate with so much of its life left. */
+export function lifeReadiness(leftMs: number, fault: string | undefined, least = leastLifeMs): Readiness {
+  if (leftMs >= least) return fault === undefined ? { ready: true } : { ready: true, note: fault };
+  const minutes = Math.max(Math.round(leftMs / 60_000), 0);
+  return { ready: false, reason: `ends in ${minutes} minutes${fault === undefined ? "" : `; ${fault}`}` };
 }
 
 async function load(

@@ -6,12 +6,20 @@
 import type { ConfigFault } from "../errors.ts";
 import { logLevels, type LogLevel } from "../observe/log.ts";
 import type { ListenAddress } from "../server/listener.ts";
+import { defaultAuthorityLifetimeMs, defaultLeafLifetimeMs } from "./certificate-lifetimes.ts";
 
 /** As they come from the environment and the command line. */
 export interface RawSettings {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly certificateFile: string | undefined;
   readonly keyFile: string | undefined;
+  /** The Secret of self-managed authorities; undefined: the certificate is mounted. */
+  readonly caSecret?: string | undefined;
+  readonly mutatingConfigurations?: readonly string[] | undefined;
+  readonly validatingConfigurations?: readonly string[] | undefined;
+  readonly service?: string | undefined;
+  readonly caLifetimeMs?: number | undefined;
+  readonly certificateLifetimeMs?: number | undefined;
   readonly host: string;
   readonly port: string | undefined;
   readonly kubeconfig: string | undefined;
@@ -31,9 +39,22 @@ export interface RawSettings {
   readonly logLevel: string | undefined;
 }
 
+/** Where the serving certificate comes from. */
+export type CertificateSettings =
+  | { readonly kind: "mounted"; readonly certificateFile: string; readonly keyFile: string }
+  | {
+      readonly kind: "self-managed";
+      /** In the namespace that the webhook runs in. */
+      readonly caSecret: string;
+      readonly mutatingConfigurations: readonly string[];
+      readonly validatingConfigurations: readonly string[];
+      readonly service: string;
+      readonly caLifetimeMs: number;
+      readonly certificateLifetimeMs: number;
+    };
+
 export interface AdmissionSettings {
-  readonly certificateFile: string;
-  readonly keyFile: string;
+  readonly certificate: CertificateSettings;
   readonly address: ListenAddress;
   readonly operationsAddress: ListenAddress;
   readonly source:
@@ -75,11 +96,7 @@ export const longestAccessCacheMs = 10_000;
 export function checkSettings(raw: RawSettings, faults: ConfigFault[]): AdmissionSettings {
   const { environment } = raw;
   const fault = (setting: string, problem: string): void => void faults.push({ setting, problem });
-  const certificateFile = raw.certificateFile ?? environment["TLS_CRT"] ?? "";
-  const keyFile = raw.keyFile ?? environment["TLS_KEY"] ?? "";
-  if (certificateFile === "")
-    fault("TLS_CRT, --tls-crt", "is missing: name the file of the serving certificate");
-  if (keyFile === "") fault("TLS_KEY, --tls-key", "is missing: name the file of its private key");
+  const certificate = certificateOf(raw, fault);
   if (raw.manifests !== undefined && raw.kubeconfig !== undefined)
     fault("--manifests", "excludes --kubeconfig");
   if (raw.clientCaFile === undefined && !raw.anyCaller) {
@@ -96,8 +113,7 @@ export function checkSettings(raw: RawSettings, faults: ConfigFault[]): Admissio
   if (logLevel === undefined)
     fault("LOG_LEVEL, --log-level", `"${levelText}" is none of ${logLevels.join(", ")}`);
   return {
-    certificateFile,
-    keyFile,
+    certificate,
     address: { host: raw.host, port: portOf(raw, fault) },
     operationsAddress: raw.operationsAddress ?? { host: "::", port: 9443 },
     source:
@@ -120,6 +136,57 @@ export function checkSettings(raw: RawSettings, faults: ConfigFault[]): Admissio
 }
 
 type Fault = (setting: string, problem: string) => void;
+
+/** Name of the objects that `deploy/gmsa-webhook` makes. */
+const deployedName = "gmsa-webhook";
+
+function certificateOf(raw: RawSettings, fault: Fault): CertificateSettings {
+  const certificateFile = raw.certificateFile ?? raw.environment["TLS_CRT"] ?? "";
+  const keyFile = raw.keyFile ?? raw.environment["TLS_KEY"] ?? "";
+  const { caSecret } = raw;
+  if (caSecret === undefined) {
+    if (certificateFile === "") {
+      fault(
+        "TLS_CRT, --tls-crt",
+        "is missing: name the file of the serving certificate, or a Secret with --ca-secret",
+      );
+    }
+    if (keyFile === "") fault("TLS_KEY, --tls-key", "is missing: name the file of its private key");
+    return { kind: "mounted", certificateFile, keyFile };
+  }
+  if (certificateFile !== "" || keyFile !== "")
+    fault("--ca-secret", "excludes TLS_CRT, TLS_KEY, --tls-crt and --tls-key");
+  if (raw.manifests !== undefined) fault("--ca-secret", "needs a cluster: --manifests has none");
+  const { caLifetimeMs = defaultAuthorityLifetimeMs, certificateLifetimeMs = defaultLeafLifetimeMs } = raw;
+  const name = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+  const named = (setting: string, values: readonly string[]): void => {
+    for (const value of values) if (!name.test(value)) fault(setting, `"${value}" is no name of an object`);
+  };
+  const {
+    mutatingConfigurations = [deployedName],
+    validatingConfigurations = [deployedName],
+    service = deployedName,
+  } = raw;
+  named("--ca-secret", [caSecret]);
+  named("--mutating-configuration", mutatingConfigurations);
+  named("--validating-configuration", validatingConfigurations);
+  named("--service", [service]);
+  if (certificateLifetimeMs < shortestCertificateLifetimeMs)
+    fault("--certificate-lifetime", "is shorter than 5s");
+  if (caLifetimeMs < 3 * certificateLifetimeMs)
+    fault("--ca-lifetime", "is shorter than three times --certificate-lifetime");
+  return {
+    kind: "self-managed",
+    caSecret,
+    mutatingConfigurations,
+    validatingConfigurations,
+    service,
+    caLifetimeMs,
+    certificateLifetimeMs,
+  };
+}
+
+const shortestCertificateLifetimeMs = 5_000;
 
 /** An environment value that is no port means the default there; a flag that is none is a fault. */
 function portOf({ port, environment }: RawSettings, fault: Fault): number {

@@ -35,6 +35,12 @@ export async function run(args: readonly string[]): Promise<number> {
 interface RunFlags {
   readonly tlsCrt?: string;
   readonly tlsKey?: string;
+  readonly caSecret?: string;
+  readonly mutatingConfiguration?: readonly string[];
+  readonly validatingConfiguration?: readonly string[];
+  readonly service?: string;
+  readonly caLifetime: string;
+  readonly certificateLifetime: string;
   readonly host: string;
   readonly port?: string;
   readonly kubeconfig?: string;
@@ -60,6 +66,18 @@ function addRun(program: Command, action: (flags: RunFlags) => Promise<void>): v
     .description("serve /mutate, /validate and /lint until SIGTERM")
     .option("--tls-crt <file>", "serving certificate (PEM), read again at every rotation [TLS_CRT]")
     .option("--tls-key <file>", "its private key [TLS_KEY]")
+    .option("--ca-secret <name>", "instead: certificates of an own authority in this Secret of the namespace")
+    .option(
+      "--mutating-configuration <name...>",
+      "with --ca-secret: MutatingWebhookConfiguration whose caBundle is kept (default: gmsa-webhook)",
+    )
+    .option(
+      "--validating-configuration <name...>",
+      "with --ca-secret: the same for a ValidatingWebhookConfiguration (default: gmsa-webhook)",
+    )
+    .option("--service <name>", "with --ca-secret: Service to be certified (default: gmsa-webhook)")
+    .option("--ca-lifetime <duration>", "with --ca-secret: life of an authority", "2160h")
+    .option("--certificate-lifetime <duration>", "with --ca-secret: life of a certificate", "24h")
     .option("--host <address>", "address to listen on", "::")
     .option("--port <number>", "port of the webhook (default: 443) [HTTPS_PORT]")
     .option("--kubeconfig <file>", "cluster to work for; in a pod, its own")
@@ -98,6 +116,12 @@ async function serve(flags: RunFlags): Promise<number> {
       environment: process.env,
       certificateFile: flags.tlsCrt,
       keyFile: flags.tlsKey,
+      caSecret: flags.caSecret,
+      mutatingConfigurations: flags.mutatingConfiguration,
+      validatingConfigurations: flags.validatingConfiguration,
+      service: flags.service,
+      caLifetimeMs: durationMs("--ca-lifetime", flags.caLifetime, faults),
+      certificateLifetimeMs: durationMs("--certificate-lifetime", flags.certificateLifetime, faults),
       host: flags.host,
       port: flags.port,
       kubeconfig: flags.kubeconfig,

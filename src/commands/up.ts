@@ -12,12 +12,13 @@ import { createManifestFolderSource } from "../kubernetes/manifest-folder-source
 import { createLog, type LogLevel, logLevels } from "../observe/log.ts";
 import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
 import { accountProviderRole } from "../up/account-provider-role.ts";
+import { admissionRole } from "../up/admission-role.ts";
 import { authenticatorRole } from "../up/authenticator-role.ts";
 import { directoryRole } from "../up/directory-role.ts";
 import type { Role, RunningRole } from "../up/role.ts";
 import { createProgram, existingFolder, runProgram, throwIfFaulty } from "./command-line.ts";
 
-const roles: readonly Role[] = [accountProviderRole, authenticatorRole, directoryRole];
+const roles: readonly Role[] = [accountProviderRole, admissionRole, authenticatorRole, directoryRole];
 
 interface UpFlags {
   readonly manifests: string;

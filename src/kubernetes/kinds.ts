@@ -58,3 +58,19 @@ export const ramIdentityMappingKind: ResourceKind = {
   kind: "RAMIdentityMapping",
   namespaced: false,
 };
+
+export const mutatingWebhookConfigurationKind: ResourceKind = {
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: "mutatingwebhookconfigurations",
+  kind: "MutatingWebhookConfiguration",
+  namespaced: false,
+};
+
+export const validatingWebhookConfigurationKind: ResourceKind = {
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: "validatingwebhookconfigurations",
+  kind: "ValidatingWebhookConfiguration",
+  namespaced: false,
+};

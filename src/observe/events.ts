@@ -96,6 +96,12 @@ type KubernetesEvent =
 
 /** The admission webhook. */
 type AdmissionEvent =
+  | "admission.authority-created"
+  | "admission.authority-ended"
+  | "admission.authority-fault"
+  | "admission.authority-regenerated"
+  | "admission.ca-bundle-repaired"
+  | "admission.ca-bundle-written"
   | "admission.caller-refused"
   | "admission.certificate-kept"
   | "admission.certificate-rotated"

@@ -227,6 +227,11 @@ export class FakeApiServer {
     this.#publish({ version, type: before === undefined ? "ADDED" : "MODIFIED", stored });
   }
 
+  /** An object as it is stored, with its version. */
+  stored(kind: ResourceKind, name: string, namespace?: string): StoredObject | undefined {
+    return this.#objects.get(keyOf(kind, name, namespace))?.object as StoredObject | undefined;
+  }
+
   delete(kind: ResourceKind, name: string, namespace?: string): void {
     const key = keyOf(kind, name, namespace);
     const before = this.#objects.get(key);

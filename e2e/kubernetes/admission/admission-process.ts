@@ -46,7 +46,8 @@ export class SecretVolume {
 
 export interface AdmissionProcessOptions {
   readonly kubeconfig: string;
-  readonly volume: SecretVolume;
+  /** Mounted certificates; absent where the flags say where to get them. */
+  readonly volume?: SecretVolume;
   readonly directory: string;
   readonly flags: readonly string[];
 }
@@ -65,6 +66,13 @@ export class AdmissionProcess {
 
   /** Resolves when it says that it is ready. */
   static async start(options: AdmissionProcessOptions): Promise<AdmissionProcess> {
+    const started = await AdmissionProcess.launch(options);
+    await started.untilReady();
+    return started;
+  }
+
+  /** Resolves at once. */
+  static async launch(options: AdmissionProcessOptions): Promise<AdmissionProcess> {
     const [port, operationsPort] = [await freePort(), await freePort()];
     const child = new GuardedProcess(
       process.execPath,
@@ -75,20 +83,26 @@ export class AdmissionProcess {
         "--host=127.0.0.1",
         `--port=${port}`,
         `--operations-address=127.0.0.1:${operationsPort}`,
-        `--tls-crt=${join(options.volume.directory, "crt")}`,
-        `--tls-key=${join(options.volume.directory, "key")}`,
+        ...(options.volume === undefined
+          ? []
+          : [
+              `--tls-crt=${join(options.volume.directory, "crt")}`,
+              `--tls-key=${join(options.volume.directory, "key")}`,
+            ]),
         `--kubeconfig=${options.kubeconfig}`,
         ...options.flags,
       ],
       { logFile: join(options.directory, `admission-${port}.log`) },
     );
-    const started = new AdmissionProcess(child, port, operationsPort);
+    return new AdmissionProcess(child, port, operationsPort);
+  }
+
+  async untilReady(): Promise<void> {
     const deadline = performance.now() + 20_000;
-    while (!(await started.#isReady())) {
-      if (performance.now() > deadline) throw new Error(`the webhook is not ready:\n${child.tail()}`);
+    while (!(await this.isReady())) {
+      if (performance.now() > deadline) throw new Error(`the webhook is not ready:\n${this.log()}`);
       await sleep(50);
     }
-    return started;
   }
 
   /** What its metrics say of access reviews and the like. */
@@ -113,7 +127,7 @@ export class AdmissionProcess {
     await this.#process.stop("SIGKILL");
   }
 
-  async #isReady(): Promise<boolean> {
+  async isReady(): Promise<boolean> {
     return await fetch(`http://127.0.0.1:${this.#operationsPort}/readyz`).then(
       (answer) => answer.ok,
       () => false,

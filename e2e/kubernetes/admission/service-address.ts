@@ -10,6 +10,8 @@ export class ServiceAddress {
   endpoints: readonly number[] = [];
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** Connections so far. */
+  connections = 0;
   #next = 0;
 
   private constructor(server: Server) {
@@ -17,9 +19,9 @@ export class ServiceAddress {
     server.on("connection", (client) => this.#forward(client));
   }
 
-  static async listen(): Promise<ServiceAddress> {
+  static async listen(host = "127.0.0.1", port = 0): Promise<ServiceAddress> {
     const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => server.listen(port, host, resolve));
     return new ServiceAddress(server);
   }
 
@@ -33,6 +35,7 @@ export class ServiceAddress {
   }
 
   #forward(client: Socket): void {
+    this.connections++;
     const port = this.endpoints[this.#next++ % this.endpoints.length];
     if (port === undefined) {
       client.destroy();
