@@ -255,7 +255,10 @@ async function probe(object: string | undefined, flags: ProbeFlags): Promise<num
   }
   const input = object?.includes("=") === true ? readKeyVaultInput(object) : undefined;
   if (input?.ok === false)
-    faults.push({ setting: "object", problem: `is a Key Vault input ${input.problem}` });
+    faults.push({
+      setting: "object",
+      problem: `is no usable Key Vault input: ${input.problem}`,
+    });
   const hostDirectory = hostDirectoryOf(flags, faults);
   const path = input === undefined ? hostDirectory : keyVaultDirectoryBeside(hostDirectory);
   const { requestAsPlugin } = await import("../account-provider/plugin-request.ts");

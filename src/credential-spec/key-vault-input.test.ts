@@ -11,7 +11,7 @@ suite("the input of Microsoft's plugin is read", () => {
     ["as it is written", `ObjectId=${id};SecretUri=${uri}`],
     ["in the other order", `SecretUri=${uri};ObjectId=${id}`],
     ["with keys in any case", `OBJECTID=${id.toUpperCase()};secreturi=${uri}`],
-    ["with unknown keys", `LogFile=C:\\x;ObjectId=${id};a=b=c;SecretUri=${uri};;d`],
+    ["with unknown keys", `LogFile=C:\\x;ObjectId=${id};a=b=c;SecretUri=${uri};;d=`],
     ["with a separator at the end", `ObjectId=${id};SecretUri=${uri};`],
   ] as const) {
     test(what, () => {
@@ -36,6 +36,7 @@ suite("the input of Microsoft's plugin is refused", () => {
     ["names an identity in braces", `ObjectId={${id}};SecretUri=${uri}`, "an ObjectId that is no GUID"],
     ["names two identities", `ObjectId=${id};objectid=${id};SecretUri=${uri}`, "with a key twice"],
     ["names two secrets", `ObjectId=${id};SecretUri=${uri};secretURI=${uri}`, "with a key twice"],
+    ["has a part that is no pair", `ObjectId=${id};SecretUri=${uri};more`, "with a part that is no pair"],
     ["has a line break", `ObjectId=${id};SecretUri=${uri}\r\n`, "not printable ASCII"],
     ["has letters beyond ASCII", `ObjectId=${id};SecretUri=${uri}\u00E4`, "not printable ASCII"],
     [

@@ -13,6 +13,7 @@ export type KeyVaultInputProblem =
   | "without an ObjectId"
   | "without a SecretUri"
   | "with a key twice"
+  | "with a part that is no pair"
   | "an ObjectId that is no GUID";
 
 export type ReadKeyVaultInput =
@@ -33,11 +34,13 @@ export function readKeyVaultInput(text: string): ReadKeyVaultInput {
   if (text.length > longestObject) return refuse("longer than 2048 characters");
   const values = new Map<string, string>();
   for (const pair of text.split(";")) {
+    if (pair === "") continue;
     const at = pair.indexOf("=");
-    const key = (at < 0 ? pair : pair.slice(0, at)).toLowerCase();
+    if (at < 0) return refuse("with a part that is no pair");
+    const key = pair.slice(0, at).toLowerCase();
     if (key !== "objectid" && key !== "secreturi") continue;
     if (values.has(key)) return refuse("with a key twice");
-    values.set(key, at < 0 ? "" : pair.slice(at + 1));
+    values.set(key, pair.slice(at + 1));
   }
   const objectId = values.get("objectid")?.toLowerCase() ?? "";
   const secretUri = values.get("secreturi") ?? "";

@@ -31,7 +31,7 @@ suite("a plugin input that names a Key Vault secret", () => {
     ["asks without TLS", good.replace("https", "http"), /a SecretUri not https/],
     ["carries a password", good.replace("//", "//user:secret@"), /with user information/],
     ["has a port", good.replace(".net/", ".net:8443/"), /with a port/],
-    ["is another plugin's", "contoso:web", /is without an ObjectId/],
+    ["is another plugin's", "contoso:web", /is with a part that is no pair/],
   ] as const) {
     test(`is told when it ${what}, without a word of it`, () => {
       const found = pluginInputProblem(microsoft, input);
