@@ -10,12 +10,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { systemClock } from "../src/clock.ts";
+import { accountProviderFlags } from "../images/single-executable.ts";
 import { createAuthority } from "../src/pki/authority.ts";
 import {
   bundle,
   end,
   inTurn,
   median,
+  privateMiB,
   residentMiB,
   type Bench,
   type BenchOptions,
@@ -109,7 +111,7 @@ async function measureAzure(folder: string, { smoke }: BenchOptions): Promise<re
     `accounts: [${local}, ${vaulted}]\nazureKeyVault: {proxy: "http://127.0.0.1:1"}`,
   );
   const idle = async (file: string): Promise<number> => {
-    const provider = startProvider(folder, [], ["--accounts", file]);
+    const provider = startProvider(folder, [], { accounts: ["--accounts", file] });
     await provider.ready;
     await new Promise((resolve) => setTimeout(resolve, smoke ? 100 : 2_000));
     const mebibytes = residentMiB(provider.child.pid ?? 0);
@@ -137,9 +139,17 @@ async function measureLoad(
   children: ChildProcess[],
 ): Promise<readonly Result[]> {
   const { ca, client, server } = await writeCertificates(join(folder, "tls"));
-  const provider = startProvider(folder, ["--tls-dir", join(folder, "tls"), "--no-legacy-plugin"]);
+  const settings = ["--tls-dir", join(folder, "tls"), "--no-legacy-plugin"];
+  const provider = startProvider(folder, settings);
   children.push(provider.child);
   const port = await provider.ready;
+  // The same service as the images start it.
+  const small = startProvider(folder, settings, {
+    hostFolder: "small-host",
+    nodeFlags: accountProviderFlags,
+  });
+  children.push(small.child);
+  const smallPort = await small.ready;
   const yardstick = spawn(process.execPath, [join(import.meta.dirname, "https-yardstick.ts")], {
     stdio: ["pipe", "pipe", "inherit"],
   });
@@ -170,11 +180,11 @@ async function measureLoad(
 
   const results: Result[] = [];
   const pid = provider.child.pid ?? 0;
-  const idle = residentMiB(pid);
+  const smallPid = small.child.pid ?? 0;
+  const idle = [residentMiB(pid), residentMiB(smallPid)] as const;
   for (const kept of [false, true]) {
-    // Both are warm before the first pair.
-    await load(port, kept);
-    await load(yardstickPort, kept);
+    // All are warm before the first pair.
+    for (const each of [port, smallPort, yardstickPort]) await load(each, kept);
     const pairs = await inTurn(
       smoke ? 1 : 7,
       () => load(port, kept),
@@ -194,13 +204,28 @@ async function measureLoad(
       { what: `${name}: p50 ms, ours / bare`, measured: show((each) => each.p50) },
       { what: `${name}: p99 ms, ours / bare`, measured: show((each) => each.p99) },
     );
+    const flags = await inTurn(
+      smoke ? 1 : 5,
+      () => load(smallPort, kept),
+      () => load(port, kept),
+    );
+    results.push({
+      what: `${name}: requests/s, image's flags / none, ratio`,
+      measured: median(flags.map((pair) => pair.ours.perSecond / pair.yardstick.perSecond)).toFixed(2),
+    });
   }
-  const loaded = residentMiB(pid);
+  const loaded = [residentMiB(pid), residentMiB(smallPid)] as const;
   const bare = residentMiB(yardstick.pid ?? 0);
   return [
     ...results,
-    memory("resident memory, idle", idle),
-    memory("resident memory, after load", loaded),
+    memory("resident memory, idle", idle[0]),
+    memory("resident memory, after load", loaded[0]),
+    memory("with the image's flags: resident memory, idle", idle[1]),
+    memory("with the image's flags: resident, after load", loaded[1]),
+    {
+      what: "with the image's flags: of it private, after load",
+      measured: `${privateMiB(smallPid).toFixed(1)} MiB`,
+    },
     { what: "resident memory of bare node:https, after load", measured: `${bare.toFixed(1)} MiB` },
   ];
 }
@@ -213,21 +238,30 @@ function memory(what: string, mebibytes: number): Result {
   };
 }
 
+interface ProviderProcess {
+  /** Where the account is kept; default: in the folder of manifests. */
+  readonly accounts?: readonly string[];
+  /** Its host directory's name. */
+  readonly hostFolder?: string;
+  readonly nodeFlags?: readonly string[];
+}
+
 /** `ready` gives the port as a plugin would learn it. The log goes to a file, so that nobody's reading slows the service. */
 function startProvider(
   folder: string,
   flags: readonly string[],
-  accounts: readonly string[] = ["--secret", object, "--manifests", join(folder, "manifests")],
+  { accounts, hostFolder = "host", nodeFlags = [] }: ProviderProcess = {},
 ): { readonly child: ChildProcess; readonly ready: Promise<number> } {
-  const settings = [...accounts, "--host-dir", join(folder, "host")];
+  const kept = accounts ?? ["--secret", object, "--manifests", join(folder, "manifests")];
+  const settings = [...kept, "--host-dir", join(folder, hostFolder)];
   const words = ["account-provider", "run", "--namespace", "bench", ...settings, ...flags];
   const log = openSync(join(folder, "provider.log"), "a", 0o600);
-  const child = spawn(process.execPath, [bundle, ...words], {
+  const child = spawn(process.execPath, [...nodeFlags, bundle, ...words], {
     stdio: ["ignore", "ignore", log],
     env: { ...process.env, KUBECONFIG: "" },
   });
   closeSync(log);
-  const portFile = join(folder, "host/port.txt");
+  const portFile = join(folder, hostFolder, "port.txt");
   const ready = (async () => {
     // A clean stop has removed the port file of the provider before this one.
     while (!existsSync(portFile)) {

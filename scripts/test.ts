@@ -9,7 +9,7 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const asked = process.argv.slice(2);
-const patterns = asked.length > 0 ? asked : ["src/**/*.test.ts", "test/**/*.test.ts"];
+const patterns = asked.length > 0 ? asked : ["src/**/*.test.ts", "test/**/*.test.ts", "images/**/*.test.ts"];
 const files = globSync(patterns, { cwd: root }).filter((path) => path.endsWith(".test.ts"));
 if (files.length === 0) {
   process.stderr.write(`No test file matches ${patterns.join(" ")}.\n`);

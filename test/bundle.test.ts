@@ -34,8 +34,12 @@ function sallyport(
   return run(process.execPath, [join(alone, "sallyport.mjs"), ...words], { cwd: alone, env: {} });
 }
 
-test("the bundle is one executable file with its source map beside it", async () => {
-  assert.deepEqual((await readdir(join(folder, "dist"))).sort(), ["sallyport.mjs", "sallyport.mjs.map"]);
+test("the bundle is one executable file with its source map beside it, apart from the package", async () => {
+  assert.deepEqual((await readdir(join(folder, "dist"))).sort(), [
+    "package",
+    "sallyport.mjs",
+    "sallyport.mjs.map",
+  ]);
   assert.equal((await stat(join(folder, "dist/sallyport.mjs"))).mode & 0o111, 0o111);
   const text = await readFile(join(folder, "dist/sallyport.mjs"), "utf8");
   assert.ok(text.startsWith("#!/usr/bin/env node\n"));

@@ -167,6 +167,14 @@ suite("a secret is read", () => {
     assert.equal(textOf(old), value);
   });
 
+  test("directly, whatever proxy the environment names", async (t) => {
+    const world = await open(t);
+    process.env["HTTPS_PROXY"] = "http://127.0.0.1:1";
+    t.after(() => delete process.env["HTTPS_PROXY"]);
+
+    assert.equal(textOf(await world.read()), value);
+  });
+
   test("with its dates", async (t) => {
     const world = await open(t);
     world.simulator.setSecret(vault, "web", value, {}, { exp: 1_700_000_000, nbf: 1_600_000_000 });
