@@ -109,27 +109,28 @@ export class KeyVaultInputs {
     const { clock } = this.#options;
     const key = `${objectId} ${secretUriOf(address)}`;
     const known = this.#followed.get(key);
-    const followed = known ?? this.#begin(address, identity);
+    const followed = known ?? this.#begin(key, address, identity);
     this.#followed.delete(key);
     this.#followed.set(key, followed);
     this.#forgetOldest();
     const usable = (): boolean => ["found", "invalid"].includes(followed.watched.outcome.outcome);
     if (usable()) return followed;
-    if (followed.askedUntil !== undefined && clock.now() - followed.askedUntil >= restMs) this.#ask(followed);
+    if (followed.askedUntil !== undefined && clock.now() - followed.askedUntil >= restMs)
+      this.#ask(key, followed);
     const enough = new AbortController();
     await Promise.race([followed.asked, delay(clock, patienceMs, enough.signal)]).catch(() => undefined);
     enough.abort();
     return followed;
   }
 
-  #begin(address: SecretAddress, identity: AllowedIdentity): Followed {
+  #begin(key: string, address: SecretAddress, identity: AllowedIdentity): Followed {
     const watched = this.#options.watch(address, identity);
     const followed: Followed = { watched, asked: Promise.resolve(), askedUntil: undefined };
-    this.#ask(followed);
+    this.#ask(key, followed);
     return followed;
   }
 
-  #ask(followed: Followed): void {
+  #ask(key: string, followed: Followed): void {
     const { clock } = this.#options;
     followed.askedUntil = undefined;
     followed.asked = followed.watched
@@ -137,7 +138,18 @@ export class KeyVaultInputs {
       .catch(() => undefined)
       .finally(() => {
         followed.askedUntil = clock.now();
+        if (followed.watched.outcome.outcome === "found") return;
+        // Made-up names must not keep the vault busy: what is no account is forgotten, not followed.
+        clock.after(restMs, () => {
+          const asking = followed.askedUntil === undefined;
+          if (!asking && followed.watched.outcome.outcome !== "found") this.#forget(key, followed);
+        });
       });
+  }
+
+  #forget(key: string, followed: Followed): void {
+    if (this.#followed.get(key) === followed) this.#followed.delete(key);
+    followed.watched.close().catch(() => undefined);
   }
 
   #forgetOldest(): void {
@@ -148,8 +160,7 @@ export class KeyVaultInputs {
     const [key, forgotten] =
       others.find(([, { watched }]) => watched.outcome.outcome !== "found") ?? others[0] ?? [];
     if (key === undefined || forgotten === undefined) return;
-    this.#followed.delete(key);
     this.#options.log.info("key-vault.input-forgotten", { kept: capacity });
-    forgotten.watched.close().catch(() => undefined);
+    this.#forget(key, forgotten);
   }
 }

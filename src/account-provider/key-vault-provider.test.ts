@@ -322,6 +322,20 @@ suite("Key Vault plugin input", () => {
   });
 });
 
+test("names that are not in the vault are forgotten, and a working one stays whoever asks for what", async (t) => {
+  const clock = new FakeClock(Date.now());
+  const { askVault, simulator } = await open(t, { clock });
+  assert.equal((await askVault(uri)).ok, true);
+  for (let index = 0; index < 80; index++)
+    assert.equal((await askVault(`https://${vault}/secrets/none-${index}`)).ok, false);
+  const reads = simulator.count("vault");
+  await clock.advance(10_000);
+  for (let second = 0; second < 10; second++) await clock.advance(1_000);
+
+  assert.equal((await askVault(uri)).ok, true);
+  assert.equal(simulator.count("vault"), reads);
+});
+
 suite("while the vault is down", () => {
   test("for ten minutes, the last good value is answered, and /readyz and the metrics tell its age", async (t) => {
     const clock = new FakeClock(Date.now());
