@@ -146,6 +146,43 @@ export const errorTable = {
       "Check that the API server can be reached and the service account's Role for that Secret, or name another one with --ca-secret.",
     exitCode: 1,
   },
+  // Delivery to a container engine
+  E_ENGINE_UNREACHABLE: {
+    message: "The container engine {engine} cannot be reached: {detail}",
+    remedy: "Check that it runs, that this account may open its socket, and --host (DOCKER_HOST).",
+    exitCode: 1,
+  },
+  E_ENGINE_TLS: {
+    message: "No trusted connection to the container engine ({engine}): {detail}",
+    remedy:
+      "Give --cert-path (DOCKER_CERT_PATH) a folder with ca.pem, cert.pem and key.pem, and name the engine as its certificate does.",
+    exitCode: 1,
+  },
+  E_ENGINE_TIMEOUT: {
+    message: "The container engine {engine} did not answer within {milliseconds} ms.",
+    remedy: "Check its load and, in a Swarm, that a majority of the managers is up; --timeout can be raised.",
+    exitCode: 1,
+  },
+  E_ENGINE_ANSWER: {
+    message: "The container engine {engine} cannot be understood: {detail}",
+    remedy: "Make sure that --host (DOCKER_HOST) is the API of a Docker engine.",
+    exitCode: 1,
+  },
+  E_ENGINE_REFUSED: {
+    message: "The container engine {engine} refused {path} with status {status}: {detail}",
+    remedy: "Follow its sentence; a Swarm needs a majority of its managers to answer.",
+    exitCode: 1,
+  },
+  E_ENGINE_VERSION: {
+    message: "The container engine {engine} speaks version {version} of the API.",
+    remedy: "Credential specs as configs need {oldest} or later: Docker 19.03.",
+    exitCode: 1,
+  },
+  E_ENGINE_ROLE: {
+    message: "The container engine {engine} is part of a Swarm and cannot manage it (its state: {state}).",
+    remedy: "Name a manager with --host (DOCKER_HOST); unlock or mend this one first if it is one.",
+    exitCode: 1,
+  },
   // CCG plugin on a host
   E_PLUGIN_HOST: {
     message: "The CCG plugin cannot work on this host: {reasons}.",
@@ -272,8 +309,16 @@ export type ErrorCode = keyof typeof errorTable;
 /** Values that may stand in an error: never a secret, which has a type of its own (`secret.ts`). */
 export type ErrorData = Readonly<Record<string, string | number | boolean>>;
 
+/** Tells our errors from others; the same symbol for every copy of this module. */
+const ours = Symbol.for("sallyport.error");
+
 /** The one error class. Callers switch on {@link SallyportError.code}, never on the message. */
 export class SallyportError extends Error {
+  /** The released bundle holds this module twice, in its head and in its packed part: an error of one is an error of both. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return value instanceof Error && ours in value;
+  }
+
   readonly code: ErrorCode;
   readonly data: ErrorData;
 
@@ -283,6 +328,10 @@ export class SallyportError extends Error {
     this.name = "SallyportError";
     this.code = code;
     this.data = data;
+  }
+
+  get [ours](): true {
+    return true;
   }
 
   /** What the operator can do about it. */

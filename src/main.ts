@@ -35,7 +35,7 @@ const commands: Readonly<Record<string, CommandEntry>> = {
     load: () => import("./commands/admission.ts"),
   },
   credspec: {
-    summary: "check, make, convert and render credential specs",
+    summary: "check, make, convert, render and deliver credential specs",
     load: () => import("./commands/credspec.ts"),
   },
   plugin: {

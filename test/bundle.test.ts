@@ -64,6 +64,17 @@ test("every command of the bundle loads alone in an empty folder", async () => {
   }
 });
 
+test("an error of a command in the packed part ends with its own exit code and sentence", async () => {
+  const faulty = sallyport("credspec", "deliver", "--manifests", join(folder, "nowhere"));
+
+  await assert.rejects(faulty, (error) => {
+    const { code, stderr } = error as { readonly code?: unknown; readonly stderr?: string };
+    assert.equal(code, 2);
+    assert.match(stderr ?? "", /^sallyport: The configuration has 1 fault.*\[E_CONFIG_INVALID\]\s*$/s);
+    return true;
+  });
+});
+
 test("the role that needs most of the bundle does its work from it", async () => {
   const manifests = join(folder, "manifests");
   await cp(join(root, "examples/contoso"), manifests, { recursive: true });

@@ -1,10 +1,11 @@
 /**
- * `sallyport credspec lint | create | import | render`.
+ * `sallyport credspec lint | create | import | render | deliver`.
  * @module
  */
 import { createProgram, runProgram } from "./command-line.ts";
 import { processIo, type CommandIo } from "./command-io.ts";
 import { addCreate } from "./credspec-create.ts";
+import { addDeliver } from "./credspec-deliver.ts";
 import { addImport } from "./credspec-import.ts";
 import { addLint, type ClusterSpecs } from "./credspec-lint.ts";
 import { addRender } from "./credspec-render.ts";
@@ -38,12 +39,13 @@ export async function runCredspec(
   };
   const program = createProgram(
     "sallyport credspec",
-    "Credential specs: check them, make them, read others' and write them for Kubernetes, Docker, Swarm and Compose.",
+    "Credential specs: check them, make them, read others', write them for Kubernetes, Docker, Swarm and Compose, and deliver them to a Swarm.",
   );
   addLint(program, dependencies, ran);
   addCreate(program, dependencies, ran);
   addImport(program, dependencies, ran);
   addRender(program, dependencies, ran);
+  addDeliver(program, dependencies, ran);
   const usage = await runProgram(program, args);
   return usage || exitCode;
 }

@@ -7,6 +7,7 @@ export type LogEvent =
   | AccountProviderEvent
   | AdmissionEvent
   | AuthenticatorEvent
+  | DeliveryEvent
   | DirectoryEvent
   | HostEvent
   | KeyVaultEvent
@@ -118,3 +119,16 @@ type PluginEvent =
   | "plugin.surrogate-ended"
   | "plugin.uninstalled"
   | "plugin.unregister-failed";
+
+/** Delivery of credential specs to a container engine: every change that is made there (audit), and what is refused. */
+type DeliveryEvent =
+  | "delivery.config-created"
+  | "delivery.config-removed"
+  | "delivery.conflict"
+  | "delivery.container"
+  | "delivery.engine-away"
+  | "delivery.engine-back"
+  | "delivery.failed"
+  | "delivery.remark"
+  | "delivery.remark-cleared"
+  | "delivery.service-updated";
