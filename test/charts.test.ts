@@ -6,8 +6,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { parse } from "yaml";
+import { parse, stringify } from "yaml";
 import { chartFiles, charts, leavesOf, schemaOf } from "../scripts/charts/chart-files.ts";
+import { readAccountsFile } from "../src/account-provider/accounts-file.ts";
 import { readConfigFile } from "../src/authenticator/settings.ts";
 
 const files = chartFiles();
@@ -23,8 +24,8 @@ for (const chart of charts) {
       const name = path.join(".");
       assert.match(schema.description ?? "", /\.$/, name);
       if (schema.deprecated === true) continue;
-      assert.equal(schema.examples?.length, 1, name);
-      if (!repeats.has(name)) assert.notDeepEqual(schema.examples[0], schema.default, name);
+      assert.notEqual(schema.example, undefined, name);
+      if (!repeats.has(name)) assert.notDeepEqual(schema.example, schema.otherwise, name);
     }
   });
 
@@ -135,6 +136,18 @@ test("the authenticator's example configuration is one that it reads", () => {
   assert.ok(read.ok);
   assert.deepEqual(read.faults, []);
 });
+
+for (const file of ["accounts", "azureKeyVault.pluginInput", "azureKeyVault.vaultSuffixes"]) {
+  test(`the accounts file of ci/${file}-values.yaml is one that the account provider takes`, () => {
+    const path = `charts/gmsa-account-provider/ci/${file}-values.yaml`;
+    const { accounts, azureKeyVault } = parse(files.get(path) ?? "") as Record<string, unknown>;
+    const read = readAccountsFile(
+      stringify({ accounts: accounts ?? [], azureKeyVault: azureKeyVault ?? {} }),
+    );
+
+    assert.deepEqual(read.faults, []);
+  });
+}
 
 test("every chart has the version of the program", () => {
   const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {

@@ -18,8 +18,9 @@ interface JsonSchema {
   readonly type?: string;
   readonly description?: string;
   readonly deprecated?: boolean;
-  readonly default?: unknown;
-  readonly examples?: readonly unknown[];
+  /** The default and the example; JSON schema's own `default` and `examples` are left out where a form transforms. */
+  readonly otherwise?: unknown;
+  readonly example?: unknown;
   readonly with?: object;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
 }
@@ -73,10 +74,7 @@ export function chartFiles(): ReadonlyMap<string, string> {
     for (const { path, schema: leaf } of leavesOf(schema)) {
       if (leaf.deprecated === true) continue;
       const about = `\`${path.join(".")}\``;
-      const values = [chart.required ?? {}, leaf.with ?? {}, at(path, leaf.examples?.[0])].reduce(
-        deepMerge,
-        {},
-      );
+      const values = [chart.required ?? {}, leaf.with ?? {}, at(path, leaf.example)].reduce(deepMerge, {});
       files.set(`${folder}/ci/${path.join(".")}-values.yaml`, exampleFile(about, values));
     }
   }
@@ -89,13 +87,28 @@ export function leavesOf(
   schema: JsonSchema,
   path: readonly string[] = [],
 ): readonly { readonly path: readonly string[]; readonly schema: JsonSchema }[] {
-  if (schema.properties === undefined || schema.default !== undefined || schema.examples !== undefined)
+  if (schema.properties === undefined || schema.otherwise !== undefined || schema.example !== undefined)
     return [{ path, schema }];
   return Object.entries(schema.properties).flatMap(([name, each]) => leavesOf(each, [...path, name]));
 }
 
 export function schemaOf(chart: Chart): JsonSchema {
-  return z.toJSONSchema(chart.values, { target: "draft-7", io: "input" }) as JsonSchema;
+  return z.toJSONSchema(chart.values, {
+    target: "draft-7",
+    io: "input",
+    override({ zodSchema, jsonSchema }) {
+      // Go's regular expressions have no look-ahead, and a JSON schema has no flags.
+      const [pattern] = (zodSchema._zod.def.checks ?? []).flatMap((check) => {
+        const found = (check._zod.def as { readonly pattern?: unknown }).pattern;
+        return found instanceof RegExp ? [found] : [];
+      });
+      if (pattern === undefined || typeof jsonSchema.pattern !== "string") return;
+      const longest = /^\^\(\?=\.\{1,(\d+)\}\$\)/.exec(pattern.source);
+      if (longest !== null) jsonSchema.maxLength = Number(longest[1]);
+      const source = longest === null ? pattern.source : `^${pattern.source.slice(longest[0].length)}`;
+      jsonSchema.pattern = pattern.ignoreCase ? `(?i)${source}` : source;
+    },
+  }) as JsonSchema;
 }
 
 /** Without what is only for us. */
@@ -105,8 +118,8 @@ function published(schema: unknown): unknown {
   return Object.fromEntries(
     Object.entries(schema)
       // Kubernetes' own structures say nothing about their keys.
-      .filter(([name]) => !["with", "examples", "propertyNames"].includes(name))
-      .map(([name, each]) => [name, name === "default" ? each : published(each)]),
+      .filter(([name]) => !["with", "example", "default", "propertyNames"].includes(name))
+      .map(([name, each]) => (name === "otherwise" ? ["default", each] : [name, published(each)])),
   );
 }
 
@@ -139,12 +152,12 @@ function renderValues(schema: JsonSchema, depth: number): string {
   for (const [name, each] of Object.entries(schema.properties ?? {})) {
     if (each.deprecated === true) continue;
     const comment = wrap(each.description ?? "", 110 - indent.length).map((line) => `${indent}# ${line}\n`);
-    if (each.default === undefined && each.properties !== undefined) {
+    if (each.otherwise === undefined && each.example === undefined && each.properties !== undefined) {
       parts.push(`${comment.join("")}${indent}${name}:\n${renderValues(each, depth + 1)}`);
-    } else if (each.default === undefined) {
+    } else if (each.otherwise === undefined) {
       parts.push(`${comment.join("")}${indent}# ${name}:\n`);
     } else {
-      const text = stringify({ [name]: each.default }, { lineWidth: 0 }).trimEnd();
+      const text = stringify({ [name]: each.otherwise }, { lineWidth: 0 }).trimEnd();
       parts.push(`${comment.join("")}${text.replaceAll(/^/gm, indent)}\n`);
     }
   }
@@ -167,7 +180,7 @@ function wrap(text: string, width: number): readonly string[] {
 function valuesPage(): string {
   const parts = charts.map((chart) => {
     const rows = leavesOf(schemaOf(chart)).map(({ path, schema }) => {
-      const standard = schema.default === undefined ? "" : `\`${JSON.stringify(schema.default)}\``;
+      const standard = schema.otherwise === undefined ? "" : `\`${JSON.stringify(schema.otherwise)}\``;
       const about = `${schema.deprecated === true ? "Accepted, without effect. " : ""}${schema.description ?? ""}`;
       return `| \`${path.join(".")}\` | ${escapeCell(standard)} | ${escapeCell(about)} |`;
     });

@@ -3,8 +3,10 @@
  * @module
  */
 import { z } from "zod";
+import { accountsFileSchema } from "../../src/account-provider/accounts-file.ts";
 import { longestLeafLifetimeMs } from "../../src/account-provider/settings.ts";
 import {
+  anyList,
   anyObject,
   cleanupValues,
   commonValues,
@@ -44,6 +46,17 @@ const credentialSpec = z.strictObject({
   labels: anyObject.optional(),
   annotations: anyObject.optional(),
 });
+
+/** The accounts file is a ConfigMap of these values, so their forms are the file's own. */
+const { accounts, azureKeyVault } = accountsFileSchema.shape;
+const keyVault = azureKeyVault.unwrap().shape;
+
+const vaultAccount = {
+  name: "webapp-creds",
+  source: "azureKeyVault" as const,
+  secretUri: "https://contoso.vault.azure.net/secrets/webapp-creds",
+  identity: { type: "managedIdentity" as const, objectId: "5f0c7a52-3a86-4c8b-9d3e-3a0f5b1c2d01" },
+};
 
 const contoso = {
   dnsName: "contoso.example",
@@ -86,6 +99,49 @@ export const gmsaAccountProviderValues = z.strictObject({
   allSecrets: value(flag, false, {
     about: "Read every Secret of the namespace, as the provider before it did.",
     example: true,
+  }),
+  accounts: value(accounts.unwrap(), [], {
+    about:
+      "Instead of `secretName`: several accounts, or ones that are kept elsewhere, as [the accounts file](../how-to/azure-key-vault.md#the-accounts-file) lists them. Of Secrets only those named here are read.",
+    example: [
+      { name: "batch-creds", source: "kubernetes", secret: "batch" },
+      { name: "legacy-creds", source: "folder", folder: "/etc/sallyport/manifests" },
+      vaultAccount,
+    ],
+  }),
+  azureKeyVault: group("Of the accounts file; used where `accounts` or `pluginInput` is set.", {
+    useBy: value(keyVault.useBy.unwrap(), "5m", {
+      about: "Age from which a secret of a vault counts as stale.",
+      example: "10m",
+      with: { accounts: [vaultAccount] },
+    }),
+    proxy: optionalValue(keyVault.proxy.unwrap(), {
+      about: "Proxy for vaults and authorities.",
+      example: "http://proxy.example:3128",
+      with: { accounts: [vaultAccount] },
+    }),
+    vaultSuffixes: value(keyVault.vaultSuffixes.unwrap(), [], {
+      about: "DNS suffixes of vaults beside the public clouds'.",
+      example: ["vault.stack.example"],
+      with: { accounts: [vaultAccount] },
+    }),
+    pluginInput: optionalValue(keyVault.pluginInput.unwrap(), {
+      about:
+        "Answers the plugin input of Microsoft's Key Vault plugin, for these `vaults` and `identities` alone.",
+      example: {
+        vaults: ["contoso.vault.azure.net"],
+        identities: ["5f0c7a52-3a86-4c8b-9d3e-3a0f5b1c2d01"],
+      },
+    }),
+  }),
+  extraVolumes: value(anyList, [], {
+    about: "More volumes of the pods, such as a projected token for a workload identity.",
+    example: [{ name: "manifests", configMap: { name: "manifests", optional: true } }],
+  }),
+  extraVolumeMounts: value(anyList, [], {
+    about: "More volume mounts of the container.",
+    example: [{ name: "manifests", mountPath: "/etc/sallyport/manifests", readOnly: true }],
+    with: { extraVolumes: [{ name: "manifests", configMap: { name: "manifests", optional: true } }] },
   }),
   pluginNamespace: value(label, "", {
     about:

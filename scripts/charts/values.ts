@@ -18,14 +18,17 @@ export interface About {
 
 /** A value with a default. */
 export function value<T extends z.ZodType>(form: T, otherwise: z.input<T>, about: About): z.ZodType {
-  return form
-    .default(otherwise as never)
-    .meta({ description: about.about, examples: [about.example], ...companion(about) });
+  return form.default(otherwise as never).meta({
+    description: about.about,
+    otherwise,
+    example: about.example,
+    ...companion(about),
+  });
 }
 
 /** A value that is absent unless somebody sets it. */
 export function optionalValue(form: z.ZodType, about: About): z.ZodType {
-  return form.optional().meta({ description: about.about, examples: [about.example], ...companion(about) });
+  return form.optional().meta({ description: about.about, example: about.example, ...companion(about) });
 }
 
 /** A value of a chart that came before: accepted so that old files still work, without effect. */

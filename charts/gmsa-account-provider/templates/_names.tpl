@@ -2,6 +2,47 @@
 {{- .Values.secretName | default (printf "%s-creds" (include "sallyport.fullname" .)) -}}
 {{- end -}}
 
+{{/* "true" where the accounts file says what is served. */}}
+{{- define "provider.withAccounts" -}}
+{{- if or .Values.accounts (dig "pluginInput" nil .Values.azureKeyVault) -}}
+{{- if or .Values.secretName .Values.allSecrets -}}
+{{- fail "accounts and azureKeyVault.pluginInput contradict secretName and allSecrets: name the Secret in accounts." -}}
+{{- end -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* A list in JSON: the Secrets that may be read. */}}
+{{- define "provider.readSecrets" -}}
+{{- $names := list -}}
+{{- if include "provider.withAccounts" . -}}
+{{- range .Values.accounts -}}
+{{- if eq .source "kubernetes" -}}
+{{- $names = append $names (.secret | default .name) -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- $names = list (include "provider.secretName" .) -}}
+{{- end -}}
+{{ toJson $names }}
+{{- end -}}
+
+{{/* Second half of the plugin input where a credential spec does not say it. */}}
+{{- define "provider.defaultAccount" -}}
+{{- if include "provider.withAccounts" . -}}
+{{- if ne (len .Values.accounts) 1 -}}
+{{- fail "credentialSpecs: with several accounts, or none, each needs a pluginInput." -}}
+{{- end -}}
+{{ (first .Values.accounts).name }}
+{{- else -}}
+{{ include "provider.secretName" . }}
+{{- end -}}
+{{- end -}}
+
+{{- define "provider.accountsFile" -}}
+{{ toYaml (dict "accounts" .Values.accounts "azureKeyVault" .Values.azureKeyVault) }}
+{{- end -}}
+
 {{- define "provider.pluginNamespace" -}}
 {{- .Values.pluginNamespace | default (include "sallyport.namespace" .) -}}
 {{- end -}}
