@@ -50,32 +50,44 @@ export const bench: Bench = {
         certificate: client.certificatePem,
         key: client.privateKeyPem.reveal(),
       });
-      const calls = smoke ? 5 : 60;
       const folder = hostDirectory(wine, "ns");
       const files = ["ssl/ca/ca.crt", "ssl/client/tls.crt", "ssl/client/tls.key"].map((name) =>
         join(folder, name),
       );
-      const pairs = await inTurn(
-        smoke ? 1 : 7,
-        async () =>
-          (await callPlugin(wine, ["ns:webapp01"], { count: calls, quiet: true })).calls.map(
-            (call) => call.milliseconds,
-          ),
-        async () => {
-          const args = [String(server.port), String(calls), ...files];
-          const { stdout } = await wine.run(builtFile("bare-get.exe"), args, { WINEDEBUG: "-all" });
-          return stdout.trim().split(/\s+/u).map(Number);
-        },
-      );
-      const first = pairs.map(({ ours, yardstick }) => ({
-        ours: ours[0] ?? NaN,
-        yardstick: yardstick[0] ?? NaN,
-      }));
-      const later = pairs.map(({ ours, yardstick }) => ({
-        ours: median(ours.slice(1)),
-        yardstick: median(yardstick.slice(1)),
-      }));
-      return [compare("first call in a process", first), compare("later calls", later)];
+      const measure = (
+        pairs: number,
+        calls: number,
+      ): Promise<readonly { ours: readonly number[]; yardstick: readonly number[] }[]> =>
+        inTurn(
+          pairs,
+          async () =>
+            (await callPlugin(wine, ["ns:webapp01"], { count: calls, quiet: true })).calls.map(
+              (call) => call.milliseconds,
+            ),
+          async () => {
+            const args = [String(server.port), String(calls), ...files];
+            const { stdout } = await wine.run(builtFile("bare-get.exe"), args, { WINEDEBUG: "-all" });
+            return stdout.trim().split(/\s+/u).map(Number);
+          },
+        );
+      // A process has one first call, so there are many short processes; the later calls want few long ones.
+      const first = await measure(smoke ? 2 : 30, 1);
+      const later = await measure(smoke ? 1 : 7, smoke ? 5 : 60);
+      return [
+        compare(
+          "first call in a process",
+          first.map(({ ours, yardstick }) => ({ ours: ours[0] ?? NaN, yardstick: yardstick[0] ?? NaN })),
+          lowerQuartile,
+        ),
+        compare(
+          "later calls",
+          later.map(({ ours, yardstick }) => ({
+            ours: median(ours.slice(1)),
+            yardstick: median(yardstick.slice(1)),
+          })),
+          median,
+        ),
+      ];
     } finally {
       await server.close();
       await wine.close();
@@ -88,13 +100,23 @@ interface Pair {
   readonly yardstick: number;
 }
 
-function compare(what: string, pairs: readonly Pair[]): Result {
-  const ratio = median(pairs.map(({ ours, yardstick }) => ours / yardstick));
-  const ours = median(pairs.map((pair) => pair.ours)).toFixed(1);
-  const yardstick = median(pairs.map((pair) => pair.yardstick)).toFixed(1);
+/** What a single short sample is judged by: a busy machine only ever adds to it, often more than it takes. */
+function lowerQuartile(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 4)] ?? NaN;
+}
+
+function compare(
+  what: string,
+  pairs: readonly Pair[],
+  typical: (values: readonly number[]) => number,
+): Result {
+  const ours = typical(pairs.map((pair) => pair.ours));
+  const yardstick = typical(pairs.map((pair) => pair.yardstick));
+  const ratio =
+    typical === median ? median(pairs.map((pair) => pair.ours / pair.yardstick)) : ours / yardstick;
   return {
     what,
-    measured: `${ours} ms, bare request ${yardstick} ms, ratio ${ratio.toFixed(2)}`,
-    ...(what === "later calls" ? { goal: { text: "at most 1.2", met: ratio <= 1.2 } } : {}),
+    measured: `${ours.toFixed(1)} ms, bare request ${yardstick.toFixed(1)} ms, ratio ${ratio.toFixed(2)}`,
+    goal: { text: "at most 1.2", met: ratio <= 1.2 },
   };
 }

@@ -13,7 +13,11 @@ interface Leftover {
 
 /** The other processes of this machine that belong to the run with this folder. */
 export function findLeftovers(runDirectory: string): readonly Leftover[] {
-  const mark = `SALLYPORT_E2E_RUN_DIRECTORY=${runDirectory}`;
+  return findProcessesWith(`SALLYPORT_E2E_RUN_DIRECTORY=${runDirectory}`);
+}
+
+/** The other processes of this machine with this entry, `NAME=value`, in their environment. */
+export function findProcessesWith(mark: string): readonly Leftover[] {
   return readdirSync("/proc")
     .filter((entry) => /^\d+$/u.test(entry) && Number(entry) !== process.pid)
     .filter((pid) => read(`/proc/${pid}/environ`).split("\0").includes(mark))

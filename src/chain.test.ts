@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chainHolds, renderChain, type Chain } from "./chain.ts";
+import { chainHolds, chainIsBroken, renderChain, type Chain } from "./chain.ts";
 
 const good = { link: "port file", holds: true, detail: "48123" } as const;
 const bad = {
@@ -14,15 +14,31 @@ const bad = {
   remedy: "Start the provider again.",
 } as const;
 
+const unknown = { link: "access list", holds: false, unknown: true, detail: "not checked" } as const;
+
 for (const [name, links, holds] of [
   ["every link holds", [good, good], true],
   ["one link is broken", [good, bad], false],
+  ["one link is unknown", [good, unknown], false],
   ["there is no link at all", [], false],
 ] as const) {
   test(`a chain ${holds ? "holds" : "does not hold"} when ${name}`, () => {
     assert.equal(chainHolds({ name: "c", links }), holds);
   });
 }
+
+test("a chain is broken by a broken link, and not by one that is unknown", () => {
+  assert.equal(chainIsBroken({ name: "c", links: [good, unknown] }), false);
+  assert.equal(chainIsBroken({ name: "c", links: [bad, unknown] }), true);
+  assert.equal(chainIsBroken({ name: "c", links: [] }), true);
+});
+
+test("a link that is unknown has a mark of its own", () => {
+  assert.equal(
+    renderChain({ name: "c", links: [unknown] }, { colour: false }),
+    "c\n  ? access list  not checked\n",
+  );
+});
 
 test("a chain is shown a line a link, with the remedy below a broken one", () => {
   const chain: Chain = { name: "Plugin input a:b", links: [good, bad] };

@@ -7,15 +7,22 @@ export interface ChainLink {
   /** What is looked at: `port file`, `server certificate`, … */
   readonly link: string;
   readonly holds: boolean;
+  /** It could not be looked at: it does not hold, and is not known to be broken. */
+  readonly unknown?: true;
   /** What was seen, or what is wrong. Never a secret. */
   readonly detail: string;
-  /** For a broken link: what to do about it. */
+  /** For a link that does not hold: what to do about it. */
   readonly remedy?: string;
 }
 
 export interface Chain {
   readonly name: string;
   readonly links: readonly ChainLink[];
+}
+
+/** Whether a link is broken, and not only unknown. */
+export function chainIsBroken(chain: Chain): boolean {
+  return chain.links.length === 0 || chain.links.some((link) => !link.holds && link.unknown !== true);
 }
 
 export function chainHolds(chain: Chain): boolean {
@@ -28,7 +35,7 @@ export function renderChain(chain: Chain, options: { readonly colour: boolean })
     options.colour ? `\u001B[${code}m${text}\u001B[0m` : text;
   const width = Math.max(0, ...chain.links.map((link) => link.link.length));
   const lines = chain.links.flatMap((link) => {
-    const mark = link.holds ? paint(32, "✔") : paint(31, "✘");
+    const mark = link.holds ? paint(32, "✔") : link.unknown === true ? paint(33, "?") : paint(31, "✘");
     const line = `  ${mark} ${link.link.padEnd(width)}  ${link.detail}`;
     return link.holds || link.remedy === undefined
       ? [line]

@@ -199,6 +199,16 @@ export const errorTable = {
     remedy: "Wait for it, or delete {file} when no such process runs.",
     exitCode: 1,
   },
+  E_PLUGIN_LOCK: {
+    message: "The plugin of this host cannot be changed: the lock {file} cannot be made: {detail}.",
+    remedy: "Run as SYSTEM or as an administrator.",
+    exitCode: 1,
+  },
+  E_PLUGIN_ROLLBACK: {
+    message: "The CCG plugin could not be installed: {detail}; and the host could not be put back: {left}.",
+    remedy: "Run the installation again, or remove what is left with `sallyport plugin uninstall`.",
+    exitCode: 1,
+  },
   E_PLUGIN_INSTALL: {
     message: "The CCG plugin could not be installed, and the host is as it was before: {detail}.",
     remedy: "Run as SYSTEM or as an administrator; `sallyport plugin status` shows each link.",

@@ -4,9 +4,11 @@
  * @module
  */
 import { join } from "node:path";
+import { prepare as prepareActiveDirectory } from "../active-directory/prepare.ts";
 import { BedUnavailable, type Prepare } from "../bed.ts";
 import { runCommand } from "../guarded-process.ts";
 import { prepare as prepareKubernetes } from "../kubernetes/prepare.ts";
+import { fetchWindowsNode } from "./windows-node.ts";
 import { pluginSources } from "./wine.ts";
 
 /** Packages, library and DLL: the longest is a fresh machine's installation. */
@@ -34,10 +36,21 @@ export const prepare: Prepare = async (context) => {
     "all",
     "test-tools",
   ]);
+  const windowsNode = await fetchWindowsNode(join(cacheDirectory, "windows-node"), say);
   // The chain from a Secret to COM begins in an API server.
   const kubernetes = await prepareKubernetes(context);
+  // And what the strings are for ends at a domain controller.
+  const directory = await prepareActiveDirectory(context);
   return {
-    environment: { ...kubernetes.environment, SALLYPORT_E2E_CCG_PLUGIN: build },
-    close: kubernetes.close,
+    environment: {
+      ...kubernetes.environment,
+      ...directory.environment,
+      SALLYPORT_E2E_CCG_PLUGIN: build,
+      SALLYPORT_E2E_WINDOWS_NODE: windowsNode,
+    },
+    close: async () => {
+      await kubernetes.close();
+      await directory.close();
+    },
   };
 };

@@ -68,6 +68,9 @@ export function hostDirectory(wine: Wine, namespace: string): string {
   return wine.path(`C:\\var\\lib\\rancher\\gmsa\\${namespace}`);
 }
 
+/** The host directory of the account provider that answers Key Vault input. */
+export const keyVaultDirectory = "_azure-key-vault";
+
 /** Writes a host directory anew. */
 export function writeHostFiles(wine: Wine, namespace: string, files: HostFiles): void {
   const directory = hostDirectory(wine, namespace);

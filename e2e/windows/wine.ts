@@ -17,7 +17,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { spawnGuarded } from "../guarded-process.ts";
+import { findProcessesWith } from "../leftovers.ts";
 
 /** The folder of the DLL's sources. */
 export const pluginSources = join(import.meta.dirname, "..", "..", "native", "ccg-plugin");
@@ -27,6 +29,7 @@ export const wineServerPath = "/usr/lib/wine/wineserver64";
 
 export const pluginClassId = "{D035536E-1862-450C-830A-FB8629184C57}";
 export const replacedClassId = "{E4781092-F116-4B79-B55E-28EB6A224E26}";
+export const keyVaultClassId = "{CCC2A336-D7F3-4818-A213-272B7924213E}";
 export const pluginAppId = "{35BDD23D-4757-4EB1-B7AA-D587CBFAD5B4}";
 const interfaceId = "{6ECDA518-2010-4437-8BC3-46E752B7B172}";
 
@@ -135,11 +138,12 @@ export class Wine {
   }
 
   /**
-   * Registers the plugin, and lets Wine start its surrogate: an empty `DllSurrogate`, as Windows needs it, makes a 64-bit
+   * Registers the plugin, with the choices of its `DllInstall`, and lets Wine start its surrogate: an empty `DllSurrogate`, as Windows needs it, makes a 64-bit
    * Wine look for a 32-bit dllhost.
    */
-  async registerPlugin(): Promise<void> {
-    const { code } = await this.regsvr32(pluginDll);
+  async registerPlugin(...words: readonly string[]): Promise<void> {
+    const choices = words.length === 0 ? [] : ["/n", `/i:${words.join(",")}`];
+    const { code } = await this.regsvr32(...choices, pluginDll);
     if (code !== 0) throw new Error(`regsvr32 ended with ${String(code)}`);
     await this.pointSurrogateAtWine();
   }
@@ -152,8 +156,25 @@ export class Wine {
   /** Ends everything in the prefix and removes it; the logs stay as long as the run's folder does. */
   async close(): Promise<void> {
     await this.#stop();
+    await this.#endLatecomers();
     const runDirectory = process.env["SALLYPORT_E2E_RUN_DIRECTORY"];
     rmSync(runDirectory === undefined ? this.#directory : this.prefix, { recursive: true, force: true });
+  }
+
+  /** What was only starting when the server ended was none of its own, and would wait for a server for good. */
+  async #endLatecomers(): Promise<void> {
+    for (let look = 0; look < 20; look++) {
+      const left = findProcessesWith(`WINEPREFIX=${this.prefix}`);
+      if (left.length === 0) return;
+      for (const { pid } of left) {
+        try {
+          process.kill(pid, "SIGKILL");
+        } catch {
+          // It ended meanwhile.
+        }
+      }
+      await sleep(50);
+    }
   }
 
   async #stop(): Promise<void> {

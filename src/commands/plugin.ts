@@ -4,7 +4,7 @@
  */
 import { platform } from "node:process";
 import { join, resolve } from "node:path";
-import { chainHolds, renderChain } from "../chain.ts";
+import { chainHolds, chainIsBroken, renderChain } from "../chain.ts";
 import { systemClock } from "../clock.ts";
 import { SallyportError, type ConfigFault } from "../errors.ts";
 import { createLog } from "../observe/log.ts";
@@ -20,6 +20,7 @@ import { createProgram, durationMs, runProgram, throwIfFaulty } from "./command-
 interface InstallFlags {
   readonly dll: string;
   readonly takeOver: boolean;
+  readonly answerKeyVaultPlugin: boolean;
   readonly authenticatedUsers: boolean;
   readonly watch: boolean;
   readonly interval: string;
@@ -31,8 +32,14 @@ function defaultDll(): string {
   return process.env["SALLYPORT_CCG_PLUGIN"] ?? join(import.meta.dirname, pluginFileName);
 }
 
-/** @param host for tests against another host than this one. */
-export async function run(args: readonly string[], host?: PluginHost): Promise<number> {
+type Print = (text: string) => void;
+
+/** @param host for tests against another host than this one. @param print for what it tells people. */
+export async function run(
+  args: readonly string[],
+  host?: PluginHost,
+  print: Print = (text) => process.stdout.write(text),
+): Promise<number> {
   let exitCode = 0;
   const program = createProgram(
     "sallyport plugin",
@@ -42,7 +49,12 @@ export async function run(args: readonly string[], host?: PluginHost): Promise<n
     .command("install")
     .description("install, repair or upgrade; does nothing when all is well")
     .option("--dll <file>", "the plugin to install [SALLYPORT_CCG_PLUGIN]", defaultDll())
-    .option("--take-over", "take the class id of Rancher's plugin, also where that is installed", false)
+    .option("--take-over", "take the class ids of other plugins, also where those are installed", false)
+    .option(
+      "--answer-key-vault-plugin",
+      "answer to the class id of Microsoft's Azure Key Vault plugin, too",
+      false,
+    )
     .option(
       "--authenticated-users",
       "let every authenticated user start the plugin (CCG event 4, 0x80070005)",
@@ -52,7 +64,7 @@ export async function run(args: readonly string[], host?: PluginHost): Promise<n
     .option("--interval <duration>", "how often --watch looks", "30s")
     .option("--wait <duration>", "how long to wait for another run on this host", "60s")
     .action(async (flags: InstallFlags) => {
-      exitCode = await install(flags, host ?? thisHost());
+      exitCode = await install(flags, host ?? thisHost(), print);
     });
   program
     .command("uninstall")
@@ -60,16 +72,24 @@ export async function run(args: readonly string[], host?: PluginHost): Promise<n
     .option("--dll <file>", "a plugin to unregister with, should the installed one be gone", defaultDll())
     .option("--wait <duration>", "how long to wait for another run on this host", "60s")
     .action(async (flags: Pick<InstallFlags, "dll" | "wait">) => {
-      exitCode = await uninstall(flags, host ?? thisHost());
+      exitCode = await uninstall(flags, host ?? thisHost(), print);
     });
   program
     .command("status")
-    .description("look at every link between CCG and the account provider; 0 when all hold, else 1")
+    .description(
+      "look at every link between CCG and the account provider; 0 when all hold, 3 when some could not be looked at, else 1",
+    )
     .option("--json", "print the links as JSON", false)
     .action(async (flags: { readonly json: boolean }) => {
-      exitCode = await status(flags.json, host ?? thisHost());
+      exitCode = await status(flags.json, host ?? thisHost(), print);
     });
-  return (await runProgram(program, args)) || exitCode;
+  // The clock's timers keep no process alive; waiting for another run, or for a file in use, must not end this one.
+  const alive = setInterval(() => undefined, 60_000);
+  try {
+    return (await runProgram(program, args)) || exitCode;
+  } finally {
+    clearInterval(alive);
+  }
 }
 
 function thisHost(): PluginHost {
@@ -78,7 +98,7 @@ function thisHost(): PluginHost {
   return { windows: createWindowsHost(), localPath: (path) => path };
 }
 
-async function install(flags: InstallFlags, host: PluginHost): Promise<number> {
+async function install(flags: InstallFlags, host: PluginHost, print: Print): Promise<number> {
   const faults: ConfigFault[] = [];
   const intervalMs = durationMs("--interval", flags.interval, faults) ?? 0;
   const lockWaitMs = durationMs("--wait", flags.wait, faults) ?? 0;
@@ -87,12 +107,13 @@ async function install(flags: InstallFlags, host: PluginHost): Promise<number> {
   const options = {
     dll: resolve(flags.dll),
     takeOver: flags.takeOver,
+    answerKeyVaultPlugin: flags.answerKeyVaultPlugin,
     authenticatedUsers: flags.authenticatedUsers,
     log: createLog().with({ role: "plugin" }),
     clock: systemClock,
     lockWaitMs,
   };
-  process.stdout.write(`${describe(await installPlugin(host, options))}\n`);
+  print(`${describe(await installPlugin(host, options))}\n`);
   if (!flags.watch) return 0;
   const shutdown = watchShutdownSignals();
   try {
@@ -116,7 +137,11 @@ function describe(outcome: InstallOutcome): string {
   }
 }
 
-async function uninstall(flags: Pick<InstallFlags, "dll" | "wait">, host: PluginHost): Promise<number> {
+async function uninstall(
+  flags: Pick<InstallFlags, "dll" | "wait">,
+  host: PluginHost,
+  print: Print,
+): Promise<number> {
   const faults: ConfigFault[] = [];
   const lockWaitMs = durationMs("--wait", flags.wait, faults) ?? 0;
   throwIfFaulty(faults);
@@ -126,17 +151,18 @@ async function uninstall(flags: Pick<InstallFlags, "dll" | "wait">, host: Plugin
     clock: systemClock,
     lockWaitMs,
   });
-  process.stdout.write(found ? "The CCG plugin was removed.\n" : "The CCG plugin is not installed.\n");
+  print(found ? "The CCG plugin was removed.\n" : "The CCG plugin is not installed.\n");
   return 0;
 }
 
-async function status(json: boolean, host: PluginHost): Promise<number> {
+async function status(json: boolean, host: PluginHost, print: Print): Promise<number> {
   const chain = await readPluginStatus(host);
   const holds = chainHolds(chain);
+  const broken = chainIsBroken(chain);
   const colour = process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
   const text = json
     ? `${JSON.stringify({ ok: holds, links: chain.links }, undefined, 2)}\n`
     : renderChain(chain, { colour });
-  process.stdout.write(text);
-  return holds ? 0 : 1;
+  print(text);
+  return holds ? 0 : broken ? 1 : 3;
 }

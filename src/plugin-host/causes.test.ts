@@ -31,7 +31,8 @@ test("the reference has a row for every cause of the plugin, and no other", () =
   const expected = readCauses().map(({ name, number, sentence, remedy }) => {
     const result = 0xa0cc_0000 + number;
     const hex = `0x${result.toString(16).toUpperCase()}`;
-    return `| ${number} | \`${hex}\` | ${result | 0} | \`${name}\` | ${sentence} | ${remedy.replaceAll("<", "\\<")} |`;
+    const escape = (text: string): string => text.replaceAll("<", "\\<");
+    return `| ${number} | \`${hex}\` | ${result | 0} | \`${name}\` | ${escape(sentence)} | ${escape(remedy)} |`;
   });
 
   assert.ok(expected.length > 50);

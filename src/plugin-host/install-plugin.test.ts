@@ -1,14 +1,22 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test, type TestContext } from "node:test";
-import { FakePluginHost, makePluginFile } from "../../test/fakes/fake-plugin-host.ts";
+import { FakePluginHost, makePluginFile, permissionOctets } from "../../test/fakes/fake-plugin-host.ts";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
 import { systemClock } from "../clock.ts";
 import { SallyportError, type ErrorCode } from "../errors.ts";
 import { silentLog } from "../observe/log.ts";
 import { installPlugin, uninstallPlugin, type InstallOptions } from "./install-plugin.ts";
-import { lockPath, pluginClassId, pluginFolder, pluginPath, registryKeys } from "./plugin-identity.ts";
+import {
+  keyVaultClassId,
+  lockPath,
+  pluginAppId,
+  pluginClassId,
+  pluginFolder,
+  pluginPath,
+  registryKeys,
+} from "./plugin-identity.ts";
 import { leftParts, readPluginState } from "./plugin-state.ts";
 
 interface Fixture {
@@ -26,7 +34,14 @@ async function fixture(t: TestContext): Promise<Fixture> {
       const dll = join(folder, `${version}.dll`);
       writeFileSync(dll, makePluginFile(version));
       return {
-        ...{ dll, takeOver: false, authenticatedUsers: false, log: silentLog, clock: systemClock },
+        ...{
+          dll,
+          takeOver: false,
+          answerKeyVaultPlugin: false,
+          authenticatedUsers: false,
+          log: silentLog,
+          clock: systemClock,
+        },
         lockWaitMs: 0,
         ...changed,
       };
@@ -131,6 +146,136 @@ describe("installPlugin", () => {
     assert.equal(host.keys.get(registryKeys.replacedClass)?.has("AppID"), true);
   });
 
+  test("answers to the Key Vault plugin's class id only as long as it is told to", async (t) => {
+    const { host, options } = await fixture(t);
+    const allowed = `${registryKeys.allowedClasses}\\${keyVaultClassId}`;
+
+    await installPlugin(host, options("0.1.0", { answerKeyVaultPlugin: true }));
+    const answered = [host.keys.has(registryKeys.keyVaultClass), host.keys.has(allowed)];
+    const again = await installPlugin(host, options("0.1.0", { answerKeyVaultPlugin: true }));
+    const without = await installPlugin(host, options());
+
+    assert.deepEqual(answered, [true, true]);
+    assert.equal(again.kind, "already installed");
+    assert.deepEqual(without, {
+      kind: "repaired",
+      was: [`${keyVaultClassId} is answered to, and is not to be`],
+    });
+    assert.deepEqual([host.keys.has(registryKeys.keyVaultClass), host.keys.has(allowed)], [false, false]);
+  });
+
+  test("leaves the Key Vault plugin's class id to that plugin, unless it is told to take over as well", async (t) => {
+    const { host, options } = await fixture(t);
+    host.write(registryKeys.keyVaultClass, "AppID", "{557110E1-88BC-4583-8281-6AAC6F708584}");
+    const appId = (): string | undefined => host.keys.get(registryKeys.keyVaultClass)?.get("AppID")?.[1];
+
+    await installPlugin(host, options("0.1.0", { answerKeyVaultPlugin: true }));
+    const alone = appId();
+    await installPlugin(host, options("0.1.0", { answerKeyVaultPlugin: true, takeOver: true }));
+
+    assert.equal(alone, "{557110E1-88BC-4583-8281-6AAC6F708584}");
+    assert.equal(appId(), pluginAppId);
+  });
+
+  test("repairs a permission that lets others in, and follows the choice of who may start it", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    host.write(
+      registryKeys.app,
+      "LaunchPermission",
+      permissionOctets("06").replace("0B", "1F"),
+      "REG_BINARY",
+    );
+
+    const repaired = await installPlugin(host, options());
+    const changed = await installPlugin(host, options("0.1.0", { authenticatedUsers: true }));
+
+    assert.match(repaired.kind === "repaired" ? (repaired.was[0] ?? "") : "", /grants 0x1f to S-1-5-18/);
+    assert.match(
+      changed.kind === "repaired" ? (changed.was[0] ?? "") : "",
+      /is for services, not for authenticated/,
+    );
+    const [, octets] = host.keys.get(registryKeys.app)?.get("LaunchPermission") ?? [];
+    assert.equal(octets, permissionOctets("0b"));
+  });
+
+  test("takes a registration back that does not read back as it should", async (t) => {
+    const { host, options } = await fixture(t);
+    host.fail = ({ program, args }) =>
+      program === "reg" && args[1] === registryKeys.eventSource ? { exitCode: 1, output: "" } : undefined;
+
+    await rejectsWith(installPlugin(host, options()), "E_PLUGIN_INSTALL", /EventMessageFile .* missing/);
+
+    host.fail = () => undefined;
+    assert.deepEqual(leftParts(await readPluginState(host)), []);
+    assert.equal(existsSync(host.localPath(pluginFolder)), false);
+  });
+
+  test("registers the former version again as it had been chosen", async (t) => {
+    const { host, options } = await fixture(t);
+    const chosen = { answerKeyVaultPlugin: true, authenticatedUsers: true };
+    await installPlugin(host, options("0.1.0", chosen));
+    let tries = 0;
+    host.fail = ({ program }) =>
+      program === "regsvr32" && ++tries === 1 ? { exitCode: 5, output: "" } : undefined;
+
+    await rejectsWith(installPlugin(host, options("0.2.0")), "E_PLUGIN_INSTALL", /regsvr32/);
+
+    assert.deepEqual(host.calls.filter(({ program }) => program === "regsvr32").at(-1)?.args, [
+      "/s",
+      "/n",
+      "/i:answer-key-vault-plugin,authenticated-users",
+      pluginPath,
+    ]);
+    assert.equal((await installPlugin(host, options("0.1.0", chosen))).kind, "already installed");
+  });
+
+  test("says so when the host could not be put back", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    host.fail = ({ program }) => (program === "regsvr32" ? { exitCode: 5, output: "" } : undefined);
+
+    await rejectsWith(
+      installPlugin(host, options("0.2.0")),
+      "E_PLUGIN_ROLLBACK",
+      /registered again \(regsvr32/,
+    );
+
+    host.fail = () => undefined;
+    assert.equal((await installPlugin(host, options("0.2.0"))).kind, "upgraded");
+  });
+
+  test("leaves a file alone that cannot be renamed", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    const clock = { ...systemClock, now: () => 1_000 };
+    // A folder that is not empty cannot be replaced by a file.
+    mkdirSync(join(host.localPath(`${pluginPath}.retired-rs`), "x"), { recursive: true });
+
+    await rejectsWith(
+      installPlugin(host, options("0.2.0", { clock })),
+      "E_PLUGIN_INSTALL",
+      /EISDIR|ENOTEMPTY/,
+    );
+
+    assert.deepEqual(readFileSync(host.localPath(pluginPath)), makePluginFile("0.1.0"));
+  });
+
+  test("clears away what an installation that died has left", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    const file = host.localPath(pluginPath);
+    // It had renamed the old file and was writing the new one.
+    renameSync(file, `${file}.retired-abc`);
+    writeFileSync(join(dirname(file), ".SallyportCcgPlugin.dll.sallyport-tmp-0123"), "half");
+
+    assert.deepEqual(await installPlugin(host, options()), {
+      kind: "repaired",
+      was: [`${pluginPath} is missing`],
+    });
+    assert.deepEqual(readdirSync(host.localPath(pluginFolder)), ["SallyportCcgPlugin.dll"]);
+  });
+
   const unsuitable: readonly (readonly [string, (host: FakePluginHost) => void, RegExp])[] = [
     [
       "too old a build",
@@ -153,6 +298,18 @@ describe("installPlugin", () => {
       assert.deepEqual([...new Set(host.calls.map(({ program }) => program))], ["reg"]);
     });
   }
+
+  test("asks for no key of Windows' own with everything below it", async (t) => {
+    const { host, options } = await fixture(t);
+
+    await installPlugin(host, options());
+
+    const whole = host.calls.filter(({ program, args }) => program === "reg" && args.includes("/s"));
+    assert.deepEqual(
+      whole.filter(({ args }) => args[1] === registryKeys.windows || args[1] === registryKeys.environment),
+      [],
+    );
+  });
 
   test("refuses a file that is not there, is no DLL, or is for another processor", async (t) => {
     const { host, options } = await fixture(t);
@@ -195,6 +352,21 @@ describe("uninstallPlugin", () => {
 
     assert.equal(await uninstallPlugin(host, options()), true);
     assert.deepEqual(leftParts(await readPluginState(host)), []);
+  });
+
+  test("unregisters with the DLL at hand when the installed one cannot", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    let tries = 0;
+    host.fail = ({ program, args }) =>
+      program === "regsvr32" && args.includes("/u") && ++tries === 1
+        ? { exitCode: 3, output: "" }
+        : undefined;
+
+    assert.equal(await uninstallPlugin(host, options("0.2.0")), true);
+
+    assert.deepEqual(leftParts(await readPluginState(host)), []);
+    assert.equal(existsSync(host.localPath(pluginFolder)), false);
   });
 
   test("names what is left when the DLL could not take its registration back", async (t) => {

@@ -5,7 +5,7 @@
  */
 import { mkdir, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically } from "../atomic-file.ts";
+import { isTemporaryName, writeFileAtomically } from "../atomic-file.ts";
 import { delay, type Clock } from "../clock.ts";
 import { SallyportError, reasonOf } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
@@ -19,13 +19,14 @@ import {
 } from "../windows-host/programs.ts";
 import { withHostLock } from "./host-lock.ts";
 import { readPluginFile } from "./plugin-file.ts";
-import { lockPath, pluginFileName, pluginFolder, pluginPath } from "./plugin-identity.ts";
+import { lockPath, pluginFileName, pluginFolder, pluginPath, registryKeys } from "./plugin-identity.ts";
 import {
   leftParts,
+  presentChoices,
   readPluginState,
   registrationParts,
-  replacedClassHolder,
   unsuitability,
+  type PluginChoices,
   type PluginHost,
   type PluginState,
 } from "./plugin-state.ts";
@@ -37,13 +38,9 @@ export interface PluginOptions {
   readonly lockWaitMs: number;
 }
 
-export interface InstallOptions extends PluginOptions {
+export interface InstallOptions extends PluginOptions, PluginChoices {
   /** The DLL to be installed, where this process reads it. */
   readonly dll: string;
-  /** Take the class id of the plugin that this one replaces from whoever holds it. */
-  readonly takeOver: boolean;
-  /** Let every authenticated user start the surrogate, not only SYSTEM and services. */
-  readonly authenticatedUsers: boolean;
 }
 
 export type InstallOutcome =
@@ -59,7 +56,8 @@ const deletePauses = [50, 100, 200, 400, 800, 1_600];
 
 /**
  * Brings a host to the installed state from whatever state it is in; a host that is there already is left alone.
- * @throws {SallyportError} `E_PLUGIN_FILE`, `E_PLUGIN_HOST`, `E_PLUGIN_BUSY`, `E_PLUGIN_INSTALL`; the host is as it was.
+ * @throws {SallyportError} `E_PLUGIN_FILE`, `E_PLUGIN_HOST`, `E_PLUGIN_BUSY`, `E_PLUGIN_LOCK`, `E_PLUGIN_INSTALL`; the host
+ * is as it was. `E_PLUGIN_ROLLBACK` when it could not be made so.
  */
 export async function installPlugin(host: PluginHost, options: InstallOptions): Promise<InstallOutcome> {
   const bytes = await readNewFile(options.dll);
@@ -73,17 +71,16 @@ export async function installPlugin(host: PluginHost, options: InstallOptions): 
     if (reasons.length > 0) throw new SallyportError("E_PLUGIN_HOST", { reasons: reasons.join("; ") });
     await deleteRetired(host, options);
 
-    const faults = missingParts(before, options.takeOver);
+    const faults = missingParts(before, options);
     const sameFile = before.file?.sha256 === wanted.sha256;
     if (sameFile && faults.length === 0) return { kind: "already installed" };
 
-    const undoFile = sameFile ? async () => undefined : await placeFile(host, options, bytes);
+    const undoFile = sameFile ? await keepFile(host) : await placeFile(host, options, bytes);
     const failure = await register(host, options);
     if (failure !== undefined) {
-      await undoFile();
-      // What had been registered before is registered again, from the file that is back.
-      if (before.file !== undefined) await host.windows.run(registerDll(pluginPath));
-      throw new SallyportError("E_PLUGIN_INSTALL", { detail: failure });
+      const left = await rollBack(host, before, undoFile, failure.registered);
+      if (left === undefined) throw new SallyportError("E_PLUGIN_INSTALL", { detail: failure.detail });
+      throw new SallyportError("E_PLUGIN_ROLLBACK", { detail: failure.detail, left });
     }
     await endSurrogates(host, options);
     await deleteRetired(host, options);
@@ -95,14 +92,15 @@ export async function installPlugin(host: PluginHost, options: InstallOptions): 
       ? { kind: "installed", was: [] }
       : {
           kind: "repaired",
-          was: before.file === undefined ? [`${pluginPath} was missing`, ...faults] : faults,
+          was: faults,
         };
   });
 }
 
 /**
  * Takes everything away, from a whole installation or what a broken one left.
- * @returns whether there was anything. @throws {SallyportError} `E_PLUGIN_BUSY`, `E_PLUGIN_UNINSTALL` naming what is left.
+ * @returns whether there was anything. @throws {SallyportError} `E_PLUGIN_BUSY`, `E_PLUGIN_LOCK`, `E_PLUGIN_UNINSTALL`
+ * naming what is left.
  */
 export async function uninstallPlugin(
   host: PluginHost,
@@ -116,9 +114,13 @@ export async function uninstallPlugin(
     if (!registered && !folderThere) return false;
 
     if (registered) {
-      // Only the DLL knows how to take its registration back: one that was deleted by hand is needed once more.
+      // Only the DLL knows how to take its registration back: one that was deleted by hand is needed once more, and
+      // one that cannot do it may be damaged.
       if (before.file === undefined) await placeFile(host, options, await readNewFile(options.dll));
-      const { exitCode, output } = await host.windows.run(unregisterDll(pluginPath));
+      let { exitCode, output } = await host.windows.run(unregisterDll(pluginPath));
+      if (exitCode !== 0 && before.file !== undefined && (await placeSpareFile(host, options, before))) {
+        ({ exitCode, output } = await host.windows.run(unregisterDll(pluginPath)));
+      }
       if (exitCode !== 0) options.log.error("plugin.unregister-failed", { exitCode, output });
     }
     await endSurrogates(host, options);
@@ -130,15 +132,54 @@ export async function uninstallPlugin(
   });
 }
 
-/** What an installation lacks, a sentence each. */
-export function missingParts(state: PluginState, takeOver: boolean): readonly string[] {
-  const faults = registrationParts(state)
+/** What an installation with these choices lacks, a sentence each. */
+export function missingParts(state: PluginState, choices: PluginChoices): readonly string[] {
+  const faults = registrationParts(state, choices)
     .filter(({ holds }) => !holds)
     .map(({ detail }) => detail);
   if (state.file === undefined) faults.unshift(`${pluginPath} is missing`);
-  if (takeOver && replacedClassHolder(state) === "another plugin")
-    faults.push("the replaced class id is another plugin's");
   return faults;
+}
+
+/**
+ * Undoes an installation that failed half-way.
+ * @param registered whether the DLL has registered itself, and has to take that back before its file goes.
+ * @returns what could not be undone.
+ */
+async function rollBack(
+  host: PluginHost,
+  before: PluginState,
+  undoFile: () => Promise<void>,
+  registered: boolean,
+): Promise<string | undefined> {
+  if (registered) {
+    const { exitCode } = await host.windows.run(unregisterDll(pluginPath));
+    if (exitCode !== 0) return `regsvr32 /u ended with ${exitCode}`;
+  }
+  try {
+    await undoFile();
+  } catch (error) {
+    return `${pluginPath}: ${reasonOf(error)}`;
+  }
+  // What had been registered before is registered again, as it was chosen, from the file that is back.
+  if (before.file === undefined || !wasRegistered(before)) return undefined;
+  const { exitCode } = await host.windows.run(registerDll(pluginPath, wordsFor(presentChoices(before))));
+  return exitCode === 0
+    ? undefined
+    : `the version before could not be registered again (regsvr32 ended with ${exitCode})`;
+}
+
+function wasRegistered(state: PluginState): boolean {
+  return state.registry.has(registryKeys.pluginClass.toLowerCase());
+}
+
+/** Choices as `DllInstall` reads them. */
+function wordsFor(choices: PluginChoices): readonly string[] {
+  return [
+    ...(choices.takeOver ? ["take-over"] : []),
+    ...(choices.answerKeyVaultPlugin ? ["answer-key-vault-plugin"] : []),
+    ...(choices.authenticatedUsers ? ["authenticated-users"] : []),
+  ];
 }
 
 async function changeHost<T>(host: PluginHost, options: PluginOptions, change: () => Promise<T>): Promise<T> {
@@ -165,47 +206,89 @@ async function placeFile(
 ): Promise<() => Promise<void>> {
   const folder = host.localPath(pluginFolder);
   const file = host.localPath(pluginPath);
-  const made = await mkdir(folder, { recursive: true });
-  for (const call of protectProgramFolder(pluginFolder)) {
-    const { exitCode, output } = await host.windows.run(call);
-    if (exitCode === 0) continue;
+  const failed = (detail: string, cause?: unknown): SallyportError =>
+    new SallyportError("E_PLUGIN_INSTALL", { detail }, { cause });
+  const made = await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw failed(reasonOf(error), error);
+  });
+  const unmake = async (): Promise<void> => {
     if (made !== undefined) await rmdir(folder).catch(() => undefined);
-    throw new SallyportError("E_PLUGIN_INSTALL", {
-      detail: `${pluginFolder} could not be protected: ${output}`,
-    });
+  };
+  try {
+    await protectFolder(host);
+  } catch (error) {
+    await unmake();
+    throw error;
   }
   const retired = `${file}${retiredMark}${options.clock.now().toString(36)}`;
-  const hadFile = await rename(file, retired).then(
-    () => true,
-    () => false,
-  );
+  let hadFile = true;
+  try {
+    await rename(file, retired);
+  } catch (error) {
+    // A file that is there and does not let itself be renamed must not be touched any further.
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw failed(reasonOf(error), error);
+    hadFile = false;
+  }
   const undo = async (): Promise<void> => {
     await rm(file, { force: true });
     if (hadFile) await rename(retired, file);
-    else if (made !== undefined) await rmdir(folder).catch(() => undefined);
+    else await unmake();
   };
   try {
     await writeFileAtomically(file, bytes);
   } catch (error) {
-    await undo();
-    throw new SallyportError("E_PLUGIN_INSTALL", { detail: reasonOf(error) }, { cause: error });
+    await undo().catch((second: unknown) => {
+      const left = `${retired}: ${reasonOf(second)}`;
+      throw new SallyportError("E_PLUGIN_ROLLBACK", { detail: reasonOf(error), left }, { cause: error });
+    });
+    throw failed(reasonOf(error), error);
   }
   return undo;
 }
 
+/** @throws {SallyportError} `E_PLUGIN_INSTALL` when the folder's access list cannot be set. */
+async function protectFolder(host: PluginHost): Promise<void> {
+  for (const call of protectProgramFolder(pluginFolder)) {
+    const { exitCode, output } = await host.windows.run(call);
+    if (exitCode === 0) continue;
+    throw new SallyportError("E_PLUGIN_INSTALL", {
+      detail: `${pluginFolder} could not be protected: icacls ended with ${exitCode}: ${output}`,
+    });
+  }
+}
+
+/** The file is right already: only its folder is made so again. */
+async function keepFile(host: PluginHost): Promise<() => Promise<void>> {
+  await protectFolder(host);
+  return async () => undefined;
+}
+
+/** Puts the DLL at hand in place of an installed one that does not do its work; not if it is the same. */
+async function placeSpareFile(
+  host: PluginHost,
+  options: PluginOptions & { readonly dll: string },
+  before: PluginState,
+): Promise<boolean> {
+  const bytes = await readFile(options.dll).catch(() => undefined);
+  const spare = bytes === undefined ? undefined : readPluginFile(bytes);
+  if (bytes === undefined || spare === undefined || spare.sha256 === before.file?.sha256) return false;
+  await placeFile(host, options, bytes);
+  return true;
+}
+
 /** Registers and reads back; what is wrong, or `undefined`. */
-async function register(host: PluginHost, options: InstallOptions): Promise<string | undefined> {
-  const words = [
-    ...(options.takeOver ? ["take-over"] : []),
-    ...(options.authenticatedUsers ? ["authenticated-users"] : []),
-  ];
-  const { exitCode, output } = await host.windows.run(registerDll(pluginPath, words));
+async function register(
+  host: PluginHost,
+  options: InstallOptions,
+): Promise<{ readonly detail: string; readonly registered: boolean } | undefined> {
+  const { exitCode, output } = await host.windows.run(registerDll(pluginPath, wordsFor(options)));
   if (exitCode !== 0) {
     const said = output === "" ? "" : ` (${output})`;
-    return `regsvr32 ended with ${exitCode}${said}; the Application event log has an entry of "Sallyport CCG plugin"`;
+    const log = `the Application event log has an entry of "Sallyport CCG plugin"`;
+    return { detail: `regsvr32 ended with ${exitCode}${said}; ${log}`, registered: false };
   }
-  const faults = missingParts(await readPluginState(host), options.takeOver);
-  return faults.length === 0 ? undefined : faults.join("; ");
+  const faults = missingParts(await readPluginState(host), options);
+  return faults.length === 0 ? undefined : { detail: faults.join("; "), registered: true };
 }
 
 /** Surrogates keep the file they have loaded until they end; CCG starts a new one for the next call. */
@@ -217,11 +300,11 @@ async function endSurrogates(host: PluginHost, options: PluginOptions): Promise<
   }
 }
 
-/** Deletes files of earlier versions. One that is still loaded waits for the next run. */
+/** Deletes files of earlier versions and of writers that died. One that is still loaded waits for the next run. */
 async function deleteRetired(host: PluginHost, options: PluginOptions): Promise<void> {
   const folder = host.localPath(pluginFolder);
   const names = await readdir(folder).catch((): readonly string[] => []);
-  for (const name of names.filter((entry) => entry.includes(retiredMark))) {
+  for (const name of names.filter((entry) => entry.includes(retiredMark) || isTemporaryName(entry))) {
     await rm(join(folder, name), { force: true }).catch(() => {
       options.log.info("plugin.file-in-use", { file: name });
     });

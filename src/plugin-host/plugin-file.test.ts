@@ -5,7 +5,13 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import { makePluginFile } from "../../test/fakes/fake-plugin-host.ts";
 import { readPluginFile } from "./plugin-file.ts";
-import { pluginAppId, pluginClassId, pluginName, replacedClassId } from "./plugin-identity.ts";
+import {
+  keyVaultClassId,
+  pluginAppId,
+  pluginClassId,
+  pluginName,
+  replacedClassId,
+} from "./plugin-identity.ts";
 
 test("architecture, version and signature are read from the headers", () => {
   const signed = makePluginFile("1.2.3");
@@ -39,6 +45,7 @@ test("the ids are the ones that the DLL has", () => {
 
   assert.equal(names.get("PLUGIN_CLASS_ID"), pluginClassId);
   assert.equal(names.get("REPLACED_CLASS_ID"), replacedClassId);
+  assert.equal(names.get("KEY_VAULT_CLASS_ID"), keyVaultClassId);
   assert.equal(names.get("PLUGIN_APP_ID"), pluginAppId);
   assert.equal(names.get("PLUGIN_NAME"), pluginName);
   assert.equal(names.get("EVENT_SOURCE"), pluginName);

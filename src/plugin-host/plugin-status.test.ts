@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
-import { FakePluginHost, makePluginFile } from "../../test/fakes/fake-plugin-host.ts";
+import { FakePluginHost, makePluginFile, permissionOctets } from "../../test/fakes/fake-plugin-host.ts";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
+import type { ChainLink } from "../chain.ts";
 import { systemClock } from "../clock.ts";
 import { silentLog } from "../observe/log.ts";
 import { installPlugin } from "./install-plugin.ts";
-import { lockPath, registryKeys } from "./plugin-identity.ts";
+import { activationReportPath, lockPath, pluginPath, registryKeys } from "./plugin-identity.ts";
 import { readPluginStatus, untrustedWriters } from "./plugin-status.ts";
 import { watchPlugin } from "./watch-plugin.ts";
 
@@ -25,7 +26,15 @@ async function installed(
 }
 
 const options = (dll: string): Parameters<typeof installPlugin>[1] => ({
-  ...{ dll, takeOver: false, authenticatedUsers: false, log: silentLog, clock: systemClock, lockWaitMs: 0 },
+  ...{
+    dll,
+    takeOver: false,
+    answerKeyVaultPlugin: false,
+    authenticatedUsers: false,
+    log: silentLog,
+    clock: systemClock,
+    lockWaitMs: 0,
+  },
 });
 
 function event(id: number, level: number): string {
@@ -72,8 +81,136 @@ describe("readPluginStatus", () => {
   });
 });
 
+describe("links that ask the host", () => {
+  const linkOf = async (host: FakePluginHost, name: string): Promise<ChainLink | undefined> =>
+    (await readPluginStatus(host)).links.find(({ link }) => link === name);
+  const activation = (inProcess: string, surrogate: string, launcher: 0 | 1): string =>
+    `in-process ${inProcess}\nsurrogate ${surrogate}\nlauncher 0000000${launcher}\n`;
+
+  const activations: readonly (readonly [string, string, "holds" | "broken" | "unknown", RegExp])[] = [
+    ["COM makes the object both ways", activation("00000000", "00000000", 0), "holds", /dllhost 0x00000000/],
+    ["the class is not registered", activation("80040154", "80040154", 1), "broken", /plugin install/],
+    ["the surrogate refuses SYSTEM", activation("00000000", "80070005", 1), "broken", /launch permission/],
+    [
+      "the surrogate refuses a mere administrator",
+      activation("00000000", "80070005", 0),
+      "unknown",
+      /as SYSTEM/,
+    ],
+    ["the proxy is missing", activation("00000000", "80004002", 0), "broken", /proxy/],
+    ["another result", activation("00000000", "80080005", 1), "broken", /HRESULT/],
+    ["a report that is none", "in-process 00000000\n", "unknown", /administrator/],
+  ];
+  for (const [name, report, verdict, words] of activations) {
+    test(`activation: ${name}`, async (t) => {
+      const { host } = await installed(t);
+      host.activation = report;
+
+      const link = await linkOf(host, "activation");
+
+      assert.deepEqual(
+        [link?.holds, link?.unknown],
+        [verdict === "holds", verdict === "unknown" ? true : undefined],
+      );
+      assert.match(`${link?.detail} ${link?.remedy}`, words);
+      assert.equal(existsSync(host.localPath(activationReportPath)), false);
+    });
+  }
+
+  test("activation is unknown when regsvr32 fails, or nothing is registered", async (t) => {
+    const { host } = await installed(t);
+    host.fail = ({ program }) => (program === "regsvr32" ? { exitCode: 3, output: "" } : undefined);
+    assert.equal((await linkOf(host, "activation"))?.unknown, true);
+
+    host.fail = () => undefined;
+    host.delete(registryKeys.pluginClass);
+    assert.match((await linkOf(host, "activation"))?.detail ?? "", /not registered/);
+  });
+
+  const signatures: readonly (readonly [string, "holds" | "broken" | "unknown"])[] = [
+    ["Valid\r\nCN=Example, O=Example", "holds"],
+    ["HashMismatch\r\n", "broken"],
+    ["NotTrusted\r\nCN=Example", "broken"],
+    ["", "unknown"],
+    ["Get-AuthenticodeSignature : The term is not recognized", "unknown"],
+  ];
+  for (const [output, verdict] of signatures) {
+    test(`a signature about which PowerShell says "${output.split("\r")[0]}" ${verdict}`, async (t) => {
+      const { host } = await installed(t);
+      const file = makePluginFile();
+      file.writeUInt32LE(4_096, 88 + 112 + 36);
+      writeFileSync(host.localPath(pluginPath), file);
+      host.signature = output;
+
+      const link = await linkOf(host, "signature");
+
+      assert.deepEqual(
+        [link?.holds, link?.unknown],
+        [verdict === "holds", verdict === "unknown" ? true : undefined],
+      );
+    });
+  }
+
+  test("an access list that cannot be read is unknown, and no tick", async (t) => {
+    const { host } = await installed(t);
+    host.accessList = "";
+    assert.deepEqual(await linkOf(host, "access list"), {
+      link: "access list",
+      holds: false,
+      unknown: true,
+      detail: "not checked: icacls does not tell that of C:\\Program Files\\Sallyport CCG plugin",
+    });
+    host.fail = ({ program }) => (program === "icacls" ? { exitCode: 5, output: "" } : undefined);
+    assert.equal((await linkOf(host, "access list"))?.unknown, true);
+  });
+
+  test("an access list of the file itself counts as the folder's does", async (t) => {
+    const { host } = await installed(t);
+    host.accessList += "\r\nFolder\\SallyportCcgPlugin.dll\r\nD:AI(A;;FA;;;BU)";
+
+    assert.match((await linkOf(host, "access list"))?.detail ?? "", /may be changed by BU/);
+  });
+
+  test("a permission is judged by what it grants", async (t) => {
+    const { host } = await installed(t);
+    host.write(registryKeys.app, "AccessPermission", permissionOctets("0b"), "REG_BINARY");
+    assert.equal((await linkOf(host, "surrogate"))?.holds, true);
+
+    host.write(
+      registryKeys.app,
+      "AccessPermission",
+      permissionOctets("06").replace("12000000", "00000000"),
+      "REG_BINARY",
+    );
+    const link = await linkOf(host, "surrogate");
+    assert.equal(link?.holds, false);
+    assert.match(link?.detail ?? "", /AccessPermission .* grants 0xb to S-1-5-0, 0xb to S-1-5-6/);
+  });
+
+  test("who holds the Key Vault plugin's class id is told", async (t) => {
+    const { host, dll } = await installed(t);
+    assert.match((await linkOf(host, "key vault class"))?.detail ?? "", /is not answered to/);
+
+    await installPlugin(host, { ...options(dll), answerKeyVaultPlugin: true });
+    assert.match((await linkOf(host, "key vault class"))?.detail ?? "", /CLSID/);
+
+    host.write(registryKeys.keyVaultClass, "AppID", "{557110E1-88BC-4583-8281-6AAC6F708584}");
+    assert.match(
+      (await linkOf(host, "key vault class"))?.detail ?? "",
+      /belongs to another plugin; --answer/,
+    );
+  });
+});
+
 describe("untrustedWriters", () => {
-  const cases: readonly (readonly [string, string, readonly string[]])[] = [
+  const cases: readonly (readonly [string, string, readonly string[] | undefined])[] = [
+    ["nothing at all", "", undefined],
+    ["no list", "O:BAG:SY", undefined],
+    ["a list that lets everybody do everything", "D:NO_ACCESS_CONTROL", undefined],
+    ["an entry with a condition", '(D:(XA;;FA;;;WD;(@User.x == "y"))', undefined],
+    ["an entry with a condition behind others", 'D:(A;;FA;;;SY)(XA;;FA;;;WD;(@User.x == "y"))', undefined],
+    ["two lists", "a\r\nD:(A;;FA;;;SY)\r\nb\r\nD:(A;;FA;;;BU)\r\n", ["BU"]],
+    ["a system list behind it", "D:PAI(A;;FA;;;SY)S:AI", []],
     [
       "full control for the system, reading for users",
       "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)",

@@ -6,9 +6,23 @@ import { connect } from "node:net";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Chain, ChainLink } from "../chain.ts";
-import { parseEvents, queryEvents, saveAccessList } from "../windows-host/programs.ts";
-import { pluginFolder, pluginPath } from "./plugin-identity.ts";
-import { readPluginState, registrationParts, unsuitability, type PluginHost } from "./plugin-state.ts";
+import {
+  checkActivation,
+  parseActivationReport,
+  parseEvents,
+  parseSignature,
+  queryEvents,
+  saveAccessList,
+  verifySignature,
+} from "../windows-host/programs.ts";
+import { activationReportPath, pluginFolder, pluginPath, registryKeys } from "./plugin-identity.ts";
+import {
+  readPluginState,
+  registrationParts,
+  unsuitability,
+  type PluginHost,
+  type PluginState,
+} from "./plugin-state.ts";
 
 const hostDirectories = "C:\\var\\lib\\rancher\\gmsa";
 const ccgChannel = "Microsoft-Windows-Containers-CCG/Admin";
@@ -46,6 +60,7 @@ export async function readPluginStatus(host: PluginHost): Promise<Chain> {
           ].join(", "),
           ...(state.file.architecture === "x64" ? {} : { remedy: install }),
         },
+    await signatureLink(host, state),
     await accessListLink(host),
     ...registrationParts(state).map(({ part, holds, detail }) => ({
       link: part,
@@ -53,6 +68,7 @@ export async function readPluginStatus(host: PluginHost): Promise<Chain> {
       detail,
       ...(holds ? {} : { remedy: install }),
     })),
+    await activationLink(host, state),
     ...(await providerLinks(host)),
     await eventsLink(host),
   ];
@@ -71,12 +87,21 @@ const trustedWriters = [
   "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464",
 ];
 
-/** Accounts besides the trusted ones that an SDDL access list lets change things. Exported for its test. */
-export function untrustedWriters(sddl: string): readonly string[] {
-  const list = /D:[A-Z]*((?:\([^)]*\))*)/.exec(sddl)?.[1] ?? "";
-  return [...list.matchAll(/\(A;[^;]*;([^;]*);[^;]*;[^;]*;([^;)]*)\)/g)]
+/** A discretionary list of plain grants and denials, with or without a system list behind it. */
+const accessListForm = /^(?:O:\S+?G:\S+?)?D:(?:P|AI|AR)*((?:\([AD];[A-Z]*;[^;()]*;;;[^;()]+\))+)(?:S:\S*)?$/;
+
+/**
+ * Accounts besides the trusted ones that SDDL access lists, one a line, let change things; other lines are passed over.
+ * `undefined` when there is no list, or one that is not understood: nothing is said about that. Exported for its test.
+ */
+export function untrustedWriters(text: string): readonly string[] | undefined {
+  const lines = text.split(/\r?\n/).filter((line) => /^(O:|D:)/.test(line));
+  const lists = lines.map((line) => accessListForm.exec(line)?.[1]);
+  if (lists.length === 0 || lists.includes(undefined)) return undefined;
+  const writers = [...lists.join("").matchAll(/\(A;[^;]*;([^;]*);[^;]*;[^;]*;([^;)]*)\)/g)]
     .filter(([, rights = "", account = ""]) => !trustedWriters.includes(account) && writes(rights))
     .map(([, , account = ""]) => account);
+  return [...new Set(writers)];
 }
 
 function writes(rights: string): boolean {
@@ -84,27 +109,102 @@ function writes(rights: string): boolean {
   return (rights.match(/../g) ?? []).some((word) => writingWords.includes(word));
 }
 
+/** A link that could not be looked at. */
+function unknown(link: string, detail: string, remedy?: string): ChainLink {
+  return { link, holds: false, unknown: true, detail, ...(remedy === undefined ? {} : { remedy }) };
+}
+
+/** What Windows says about the signature. A file without one is what the build makes: its hash is what can be compared. */
+async function signatureLink(host: PluginHost, { file }: PluginState): Promise<ChainLink> {
+  const link = "signature";
+  if (file === undefined) return unknown(link, "not checked: there is no file");
+  if (!file.signed) {
+    return { link, holds: true, detail: "none; compare the SHA-256 above with the release's" };
+  }
+  const { exitCode, output } = await host.windows.run(verifySignature(pluginPath));
+  const verdict = exitCode === 0 ? parseSignature(output) : undefined;
+  if (verdict === undefined) return unknown(link, "there is one; not checked: PowerShell did not tell");
+  const detail = `${verdict.status}${verdict.signer === "" ? "" : `, ${verdict.signer}`}`;
+  return verdict.status === "Valid"
+    ? { link, holds: true, detail }
+    : {
+        link,
+        holds: false,
+        detail,
+        remedy: `the file is not as it was signed, or the signer is not trusted here: ${install}`,
+      };
+}
+
+/** What COM's results mean here. */
+const activationRemedies: Readonly<Record<string, string>> = {
+  "80040154": install,
+  "8007007E": "a library that the DLL needs is missing: compare the file's SHA-256 with the release's",
+  "80004002":
+    "Windows' proxy for the interface is missing: enable the feature Containers, or install the plugin again",
+  "80070005":
+    "the launch permission or the folder's access list keeps this account away: install the plugin again",
+};
+
+/** Really has COM make the object, in a process and through the surrogate, and says what it answered. */
+async function activationLink(host: PluginHost, state: PluginState): Promise<ChainLink> {
+  const link = "activation";
+  const classThere = state.registry.has(registryKeys.pluginClass.toLowerCase());
+  if (state.file === undefined || !classThere)
+    return unknown(link, "not checked: the plugin is not registered");
+  const file = host.localPath(activationReportPath);
+  const { exitCode } = await host.windows.run(checkActivation(pluginPath));
+  const text = await readFile(file, "latin1").catch(() => "");
+  await rm(file, { force: true }).catch(() => undefined);
+  const report = exitCode === 0 ? parseActivationReport(text) : undefined;
+  if (report === undefined) {
+    return unknown(
+      link,
+      `not checked: regsvr32 ended with ${exitCode}`,
+      "run as SYSTEM or as an administrator",
+    );
+  }
+  const name = (result: number): string => `0x${result.toString(16).toUpperCase().padStart(8, "0")}`;
+  const succeeded = (result: number): boolean => result < 0x8000_0000;
+  const detail = `in process ${name(report.inProcess)}, through dllhost ${name(report.surrogate)}`;
+  if (succeeded(report.inProcess) && succeeded(report.surrogate)) return { link, holds: true, detail };
+  const accessDenied = 0x8007_0005;
+  if (succeeded(report.inProcess) && report.surrogate === accessDenied && !report.isLauncher) {
+    return unknown(
+      link,
+      `${detail}: only SYSTEM and services may start it`,
+      "run this as SYSTEM to see what CCG sees",
+    );
+  }
+  const worst = succeeded(report.inProcess) ? report.surrogate : report.inProcess;
+  const remedy =
+    activationRemedies[name(worst).slice(2)] ?? "look the HRESULT up; the log System has COM's own entry";
+  return { link, holds: false, detail, remedy };
+}
+
 async function accessListLink(host: PluginHost): Promise<ChainLink> {
+  const link = "access list";
+  const notTold = `not checked: icacls does not tell that of ${pluginFolder}`;
   const saved = `${pluginFolder}.acl`;
   const file = host.localPath(saved);
   try {
-    await host.windows.run(saveAccessList(pluginFolder, saved));
+    const { exitCode } = await host.windows.run(saveAccessList(pluginFolder, saved));
     const sddl = (await readFile(file)).toString("utf16le");
-    const writers = untrustedWriters(sddl);
+    const writers = exitCode === 0 ? untrustedWriters(sddl.replace(/^\uFEFF/, "")) : undefined;
+    if (writers === undefined) return unknown(link, notTold);
     return writers.length === 0
       ? {
-          link: "access list",
+          link,
           holds: true,
           detail: `only SYSTEM and Administrators may change ${pluginFolder}`,
         }
       : {
-          link: "access list",
+          link,
           holds: false,
           detail: `${pluginFolder} may be changed by ${writers.join(", ")}`,
           remedy: "uninstall and install the plugin: code of the system is loaded from there",
         };
   } catch {
-    return { link: "access list", holds: true, detail: "this host does not tell" };
+    return unknown(link, notTold);
   } finally {
     await rm(file, { force: true });
   }

@@ -16,7 +16,7 @@ export async function watchPlugin(
   const { clock, intervalMs, log } = options;
   while (!signal.aborted) {
     try {
-      const missing = missingParts(await readPluginState(host), options.takeOver);
+      const missing = missingParts(await readPluginState(host), options);
       if (missing.length > 0) {
         log.warn("plugin.drifted", { missing });
         await installPlugin(host, options);

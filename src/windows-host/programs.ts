@@ -15,6 +15,52 @@ export function unregisterDll(path: string): HostCall {
   return { program: "regsvr32", args: ["/s", "/u", path] };
 }
 
+/**
+ * Lets a DLL of ours report what COM makes of its registration, to a file beside it. Through regsvr32, which runs the
+ * function as COM's callers run: rundll32 would show a window where the DLL cannot be loaded.
+ */
+export function checkActivation(path: string): HostCall {
+  return { program: "regsvr32", args: ["/s", "/n", "/i:check-activation", path] };
+}
+
+/** What such a report says, or `undefined` when it is none. Results are HRESULTs, unsigned. */
+export interface ActivationReport {
+  readonly inProcess: number;
+  readonly surrogate: number;
+  /** The caller is one of those whom the launch permission is for by default: SYSTEM or a service. */
+  readonly isLauncher: boolean;
+}
+
+export function parseActivationReport(text: string): ActivationReport | undefined {
+  const numbers = /^in-process ([\dA-F]{8})\nsurrogate ([\dA-F]{8})\nlauncher ([\dA-F]{8})\n$/.exec(text);
+  const [inProcess, surrogate, launcher] = (numbers ?? [])
+    .slice(1)
+    .map((digits) => Number.parseInt(digits, 16));
+  if (inProcess === undefined || surrogate === undefined || launcher === undefined) return undefined;
+  return { inProcess, surrogate, isLauncher: launcher === 1 };
+}
+
+/**
+ * Whether Windows accepts the signature of a file, and whose it is, on two lines. Within PowerShell's single quotes
+ * nothing has a meaning but the quotes themselves.
+ */
+export function verifySignature(path: string): HostCall {
+  const quoted = `'${path.replaceAll("'", "''")}'`;
+  const script = `$s = Get-AuthenticodeSignature -LiteralPath ${quoted}; $s.Status.ToString(); $s.SignerCertificate.Subject`;
+  return { program: "powershell", args: ["-NoProfile", "-NonInteractive", "-Command", script] };
+}
+
+export interface SignatureVerdict {
+  /** A word of .NET's enumeration SignatureStatus, the same in every display language: `Valid`, `HashMismatch`, … */
+  readonly status: string;
+  readonly signer: string;
+}
+
+export function parseSignature(output: string): SignatureVerdict | undefined {
+  const [, status, signer = ""] = /^([A-Z][A-Za-z]+)(?:\r?\n(.*))?$/.exec(output.trim()) ?? [];
+  return status === undefined ? undefined : { status, signer };
+}
+
 /** The processes that have a module of this file name loaded, as CSV. */
 export function listProcessesWithModule(fileName: string): HostCall {
   return { program: "tasklist", args: ["/m", fileName, "/fo", "csv", "/nh"] };
@@ -48,9 +94,12 @@ export function protectProgramFolder(path: string): readonly HostCall[] {
   ];
 }
 
-/** Writes a folder's access list as SDDL, in UTF-16, to a file: the one form of it without names in some language. */
+/**
+ * Writes the access lists of a folder and of what is in it as SDDL, in UTF-16, to a file: the one form of them without
+ * names in some language.
+ */
 export function saveAccessList(path: string, file: string): HostCall {
-  return { program: "icacls", args: [path, "/save", file, "/q"] };
+  return { program: "icacls", args: [path, "/save", file, "/t", "/q"] };
 }
 
 /** The latest entries of an event channel as XML, newest first. */

@@ -18,7 +18,12 @@ export function queryRegistry(key: string): HostCall {
   return { program: "reg", args: ["query", key, "/s"] };
 }
 
-/** Reads what `reg query … /s` printed. The default value's name is shown in the display language, always in brackets. */
+/** One value alone, of a key that may have megabytes below it. */
+export function queryRegistryValue(key: string, name: string): HostCall {
+  return { program: "reg", args: ["query", key, "/v", name] };
+}
+
+/** Reads what `reg query` printed. The default value's name is shown in the display language, always in brackets. */
 export function parseRegistryQuery(output: string): RegistryContents {
   const contents = new Map<string, Map<string, RegistryValue>>();
   let values: Map<string, RegistryValue> | undefined;
@@ -36,11 +41,19 @@ export function parseRegistryQuery(output: string): RegistryContents {
   return contents;
 }
 
-/** Several keys with everything below them; a key that is not there adds nothing. */
-export async function readRegistry(host: WindowsHost, keys: readonly string[]): Promise<RegistryContents> {
+/** Several keys with everything below them, and single values by key and name; what is not there adds nothing. */
+export async function readRegistry(
+  host: WindowsHost,
+  keys: readonly string[],
+  single: readonly (readonly [key: string, name: string])[] = [],
+): Promise<RegistryContents> {
+  const queries = [
+    ...keys.map((key) => ({ key, call: queryRegistry(key) })),
+    ...single.map(([key, name]) => ({ key, call: queryRegistryValue(key, name) })),
+  ];
   const contents = new Map<string, ReadonlyMap<string, RegistryValue>>();
-  const answers = await Promise.all(keys.map((key) => host.run(queryRegistry(key))));
-  for (const [index, key] of keys.entries()) {
+  const answers = await Promise.all(queries.map(({ call }) => host.run(call)));
+  for (const [index, { key }] of queries.entries()) {
     const answer = answers[index];
     if (answer?.exitCode !== 0) continue;
     contents.set(key.toLowerCase(), new Map());

@@ -7,6 +7,7 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { verifySignature } from "./programs.ts";
 import {
   addTrustedRoot,
   createWindowsHost,
@@ -60,6 +61,16 @@ test("certificates go to and from the machine's root store by file and by thumbp
     program: "certutil",
     args: ["-delstore", "Root", thumbprint],
   });
+});
+
+test("PowerShell is started from its own folder of System32", async () => {
+  const { output } = await createWindowsHost("/nowhere").run(verifySignature("C:\\it's.dll"));
+
+  assert.match(output, /System32\\WindowsPowerShell\\v1\.0\\powershell\.exe.*ENOENT/);
+});
+
+test("a path is quoted for PowerShell", () => {
+  assert.match(verifySignature("C:\\it's $x.dll").args.at(-1) ?? "", /-LiteralPath 'C:\\it''s \$x\.dll';/);
 });
 
 test("a program that is not there is a failed call with a reason, not an exception", async (t) => {

@@ -10,7 +10,15 @@ import { join } from "node:path/win32";
 
 /** A program of Windows and its arguments; no shell is involved. */
 export interface HostCall {
-  readonly program: "icacls" | "certutil" | "reg" | "regsvr32" | "tasklist" | "taskkill" | "wevtutil";
+  readonly program:
+    | "icacls"
+    | "certutil"
+    | "powershell"
+    | "reg"
+    | "regsvr32"
+    | "tasklist"
+    | "taskkill"
+    | "wevtutil";
   readonly args: readonly string[];
 }
 
@@ -25,6 +33,8 @@ export interface WindowsHost {
 }
 
 const callTimeoutMs = 30_000;
+/** More than this is no answer to anything that is asked here. */
+const outputLimit = 4 * 1024 * 1024;
 
 /** The host itself, through the programs in its System32 folder and none that a search path could offer. */
 export function createWindowsHost(
@@ -33,11 +43,12 @@ export function createWindowsHost(
   return {
     run: (call) =>
       new Promise((resolve) => {
-        const program = join(systemRoot, "System32", `${call.program}.exe`);
+        const folder = call.program === "powershell" ? "WindowsPowerShell\\v1.0" : "";
+        const program = join(systemRoot, "System32", folder, `${call.program}.exe`);
         execFile(
           program,
           call.args,
-          { timeout: callTimeoutMs, windowsHide: true },
+          { timeout: callTimeoutMs, windowsHide: true, maxBuffer: outputLimit },
           (error, stdout, stderr) => {
             const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
             resolve({ exitCode: code, output: `${stdout}${stderr}`.trim() || (error?.message ?? "") });

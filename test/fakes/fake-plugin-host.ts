@@ -3,8 +3,11 @@
  * points do, and each program fails when a test wants it to.
  * @module
  */
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  activationReportPath,
+  keyVaultClassId,
   pluginAppId,
   pluginClassId,
   pluginName,
@@ -18,12 +21,27 @@ import type { HostCall, HostCallResult } from "../../src/windows-host/windows-ho
 const done: HostCallResult = { exitCode: 0, output: "" };
 const failed: HostCallResult = { exitCode: 1, output: "" };
 
+/** `O:BAG:BAD:(A;;0xB;;;SY)(A;;0xB;;;SU)`, self-relative; with `0b` for `06` it is for authenticated users. */
+export function permissionOctets(service: "06" | "0b"): string {
+  return (
+    "01000480440000005400000000000000140000000200300002000000000014000b000000010100000000000512000000" +
+    `000014000b0000000101000000000005${service}000000` +
+    "0102000000000005200000002002000001020000000000052000000020020000"
+  ).toUpperCase();
+}
+
 export class FakePluginHost implements PluginHost {
   readonly calls: HostCall[] = [];
   /** Values by key and name, as they were written; the default value's name is empty. */
   readonly keys = new Map<string, Map<string, readonly [type: string, data: string]>>();
   /** What `tasklist` prints. */
   processes = "";
+  /** What `icacls` saves as the folder's access list. */
+  accessList = "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)";
+  /** What the DLL reports about its activation. */
+  activation = "in-process 00000000\nsurrogate 00000000\nlauncher 00000001\n";
+  /** What PowerShell says about the signature. */
+  signature = "";
   /** Answers instead of the host when it returns something. */
   fail: (call: HostCall) => HostCallResult | undefined = () => undefined;
   readonly windows = { run: (call: HostCall): Promise<HostCallResult> => Promise.resolve(this.#run(call)) };
@@ -59,6 +77,10 @@ export class FakePluginHost implements PluginHost {
     if (failure !== undefined) return failure;
     if (call.program === "reg") return this.#query(call.args[1] ?? "");
     if (call.program === "regsvr32") this.#register(call.args);
+    if (call.program === "icacls" && call.args[1] === "/save") {
+      writeFileSync(this.localPath(call.args[2] ?? ""), `Folder\r\n${this.accessList}\r\n`, "utf16le");
+    }
+    if (call.program === "powershell") return { exitCode: 0, output: this.signature };
     if (call.program === "tasklist") return { exitCode: 0, output: this.processes };
     return call.program === "wevtutil" ? failed : done;
   }
@@ -77,15 +99,25 @@ export class FakePluginHost implements PluginHost {
 
   /** What src/registration.c writes and removes. */
   #register(args: readonly string[]): void {
-    const taken =
-      this.keys.has(registryKeys.replacedClass) &&
-      this.keys.get(registryKeys.replacedClass)?.get("AppID")?.[1] !== pluginAppId;
+    const has = (choice: string): boolean => args.some((word) => word.includes(choice));
+    if (has("check-activation")) {
+      writeFileSync(this.localPath(activationReportPath), this.activation);
+      return;
+    }
+    const isTheirs = (key: string): boolean =>
+      this.keys.has(key) && this.keys.get(key)?.get("AppID")?.[1] !== pluginAppId;
+    const answers = (key: string): boolean => !isTheirs(key) || has("take-over");
     const classes = [
       [registryKeys.pluginClass, pluginClassId],
-      ...(taken && !args.some((word) => word.includes("take-over"))
-        ? []
-        : [[registryKeys.replacedClass, replacedClassId]]),
+      ...(answers(registryKeys.replacedClass) ? [[registryKeys.replacedClass, replacedClassId]] : []),
+      ...((has("answer-key-vault-plugin") || args.includes("/u")) && answers(registryKeys.keyVaultClass)
+        ? [[registryKeys.keyVaultClass, keyVaultClassId]]
+        : []),
     ] as const;
+    if (!has("answer-key-vault-plugin") && !isTheirs(registryKeys.keyVaultClass)) {
+      this.delete(registryKeys.keyVaultClass);
+      this.delete(`${registryKeys.allowedClasses}\\${keyVaultClassId}`);
+    }
     if (args.includes("/u")) {
       for (const [key = "", id = ""] of classes) {
         this.delete(key);
@@ -104,8 +136,9 @@ export class FakePluginHost implements PluginHost {
     }
     this.write(registryKeys.app, "", pluginName);
     this.write(registryKeys.app, "DllSurrogate", "");
-    this.write(registryKeys.app, "AccessPermission", "0100", "REG_BINARY");
-    this.write(registryKeys.app, "LaunchPermission", "0100", "REG_BINARY");
+    const permission = permissionOctets(has("authenticated-users") ? "0b" : "06");
+    this.write(registryKeys.app, "AccessPermission", permission, "REG_BINARY");
+    this.write(registryKeys.app, "LaunchPermission", permission, "REG_BINARY");
     this.write(registryKeys.eventSource, "EventMessageFile", pluginPath);
     this.write(registryKeys.eventSource, "TypesSupported", "0x7", "REG_DWORD");
   }

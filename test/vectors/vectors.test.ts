@@ -15,6 +15,9 @@ interface Vector {
   readonly hex?: string;
   readonly namespace?: string;
   readonly secret?: string;
+  /** What the header `object` holds for an input of Key Vault's, and how much of it may be logged. */
+  readonly keyVault?: string;
+  readonly shown?: string;
   readonly port?: number;
   readonly username?: string;
   readonly password?: string;
@@ -67,10 +70,30 @@ describe("credentials-json", () => {
 describe("plugin-input", () => {
   const form = /^(?<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?):(?<secret>(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)$/;
 
-  for (const { name, cause, input = "", namespace, secret } of read("plugin-input")) {
+  /** What the header `object` says for an input of Key Vault's, as docs/reference/ccg-plugin.md describes it. */
+  const keyVaultObject = (input: string): string | undefined => {
+    const pairs = input
+      .split(";")
+      .filter((part) => part !== "")
+      .map((part) => /^([^=]*)=(.*)$/s.exec(part)?.slice(1));
+    const values = (key: string): readonly (string | undefined)[] =>
+      pairs.filter((pair) => pair?.[0]?.replace(/[A-Z]/g, (letter) => letter.toLowerCase()) === key).map((pair) => pair?.[1]);
+    const [id, ...moreIds] = values("objectid");
+    const [uri, ...moreUris] = values("secreturi");
+    const whole = pairs.every((pair) => pair !== undefined) && moreIds.length + moreUris.length === 0;
+    if (!whole || input.length > 2_048 || id === undefined || uri === undefined) return undefined;
+    if (!/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(id)) return undefined;
+    return /^https:\/\/[!#-&(-[\]-~]+$/i.test(uri) ? `ObjectId=${id};SecretUri=${uri}` : undefined;
+  };
+
+  for (const { name, cause, input = "", namespace, secret, keyVault, shown } of read("plugin-input")) {
     test(`${name}: ${cause}`, () => {
       const groups = form.exec(input)?.groups;
-      assert.deepEqual(groups === undefined ? [] : [groups["namespace"], groups["secret"]], cause === "success" ? [namespace, secret] : []);
+      const object = input.includes("=") ? keyVaultObject(input) : undefined;
+      assert.deepEqual([groups?.["namespace"], groups?.["secret"], object], [namespace, secret, keyVault]);
+      assert.equal(cause === "success", groups !== undefined || object !== undefined);
+      assert.ok(object?.startsWith(shown ?? "") ?? shown === undefined);
+      if (object?.includes("@") === true) assert.ok(shown?.includes("SecretUri") === false);
     });
   }
 });

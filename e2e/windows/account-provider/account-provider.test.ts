@@ -4,14 +4,14 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test, type TestContext } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
-import { GuardedProcess, runCommand } from "../../guarded-process.ts";
+import { after, before, describe, test } from "node:test";
+import { runCommand } from "../../guarded-process.ts";
 import { startCluster } from "../../kubernetes/control-plane.ts";
 import { callPlugin, readCauses, resultOf } from "../plugin-calls.ts";
+import { startProvider } from "../provider-process.ts";
 import {
   goodBody,
   hostDirectory,
@@ -51,40 +51,6 @@ function secret(namespace: string, name: string): string {
   });
 }
 
-/** Runs `account-provider run` against the prefix's host directory until the test ends. */
-async function startProvider(
-  t: TestContext,
-  namespace: string,
-  flags: readonly string[],
-): Promise<GuardedProcess> {
-  mkdirSync(join(hostDirectory(wine, namespace), ".."), { recursive: true });
-  const provider = new GuardedProcess(
-    process.execPath,
-    [
-      main,
-      "account-provider",
-      "run",
-      "--namespace",
-      namespace,
-      "--secret",
-      "webapp01",
-      "--no-legacy-plugin",
-      "--host-dir",
-      hostDirectory(wine, namespace),
-      ...flags,
-    ],
-    { logFile: join(folder, `${namespace}.log`) },
-  );
-  t.after(() => provider.stop());
-  const portFile = join(hostDirectory(wine, namespace), "port.txt");
-  for (let wait = 0; wait < 300; wait++) {
-    if (statSync(portFile, { throwIfNoEntry: false }) !== undefined) return provider;
-    if (provider.exit !== undefined) break;
-    await sleep(50);
-  }
-  throw new Error(`the provider did not start: ${provider.tail()}`);
-}
-
 function manifests(namespace: string): readonly string[] {
   const directory = join(folder, `${namespace}-manifests`);
   mkdirSync(directory, { recursive: true });
@@ -96,7 +62,7 @@ const account = { username: "ccg-webapp", password, domainName: "contoso.example
 
 describe("with the account provider", () => {
   test("the strings of a Secret come out of COM, in process and through dllhost", async (t) => {
-    await startProvider(t, "web", manifests("web"));
+    await startProvider(t, wine, folder, "web", manifests("web"));
 
     for (const surrogate of [false, true]) {
       const { calls } = await callPlugin(wine, ["web:webapp01"], { surrogate });
@@ -110,7 +76,7 @@ describe("with the account provider", () => {
   });
 
   test("a Secret that it does not serve is secret_unavailable", async (t) => {
-    await startProvider(t, "other", manifests("other"));
+    await startProvider(t, wine, folder, "other", manifests("other"));
 
     const { calls } = await callPlugin(wine, ["other:webapp02"]);
 
@@ -118,7 +84,7 @@ describe("with the account provider", () => {
   });
 
   test("a client certificate of another authority is client_certificate_refused", async (t) => {
-    await startProvider(t, "strange", manifests("strange"));
+    await startProvider(t, wine, folder, "strange", manifests("strange"));
     const stranger = await issue(await makeAuthority({ commonName: "stranger" }), "client");
     const client = join(hostDirectory(wine, "strange"), "ssl", "client");
     writeFileSync(join(client, "tls.crt"), stranger.certificatePem);
@@ -130,7 +96,7 @@ describe("with the account provider", () => {
   });
 
   test("after it has ended the cause is a missing directory or port, not a time-out", async (t) => {
-    const provider = await startProvider(t, "ended", manifests("ended"));
+    const provider = await startProvider(t, wine, folder, "ended", manifests("ended"));
     await provider.stop();
 
     const { calls } = await callPlugin(wine, ["ended:webapp01"]);
@@ -141,7 +107,7 @@ describe("with the account provider", () => {
   });
 
   test("certificates that rotate every second break no call of eight threads", async (t) => {
-    await startProvider(t, "rotating", [...manifests("rotating"), "--leaf-lifetime", "2s"]);
+    await startProvider(t, wine, folder, "rotating", [...manifests("rotating"), "--leaf-lifetime", "2s"]);
     const certificate = join(hostDirectory(wine, "rotating"), "ssl", "client", "tls.crt");
     const seen = new Set<string>();
     // As many rounds as it takes for four certificates to have been in use.
@@ -170,7 +136,7 @@ test("the whole chain: a Secret in a real API server, the provider, the DLL thro
   const namespace = await cluster.namespace(t);
   await cluster.apply([JSON.parse(secret(namespace, "webapp01"))], { namespace });
   const kubeconfig = await cluster.kubeconfig({ user: "admin", groups: ["system:masters"] });
-  await startProvider(t, namespace, ["--kubeconfig", kubeconfig]);
+  await startProvider(t, wine, folder, namespace, ["--kubeconfig", kubeconfig]);
 
   const { calls } = await callPlugin(wine, [`${namespace}:webapp01`], { surrogate: true });
 

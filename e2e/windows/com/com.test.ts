@@ -10,12 +10,13 @@ import {
   goodBody,
   httpAnswer,
   issue,
+  keyVaultDirectory,
   makeAuthority,
   startTlsServer,
   writeHostFiles,
   type FixtureServer,
 } from "../provider-fixture.ts";
-import { pluginDll, replacedClassId, Wine } from "../wine.ts";
+import { keyVaultClassId, pluginDll, replacedClassId, Wine } from "../wine.ts";
 
 const causes = readCauses();
 const expected = JSON.parse(goodBody) as Readonly<Record<string, string>>;
@@ -24,7 +25,7 @@ let wine: Wine;
 let server: FixtureServer;
 before(async () => {
   wine = await Wine.start();
-  await wine.registerPlugin();
+  await wine.registerPlugin("answer-key-vault-plugin");
   const authority = await makeAuthority();
   const [own, client] = await Promise.all([issue(authority, "server"), issue(authority, "client")]);
   server = await startTlsServer(
@@ -32,12 +33,14 @@ before(async () => {
     (socket) =>
       socket.end(socket.authorized ? httpAnswer("200 OK", goodBody) : httpAnswer("403 Forbidden", "")),
   );
-  writeHostFiles(wine, "ns", {
-    port: String(server.port),
-    authority: authority.certificatePem,
-    certificate: client.certificatePem,
-    key: client.privateKeyPem.reveal(),
-  });
+  for (const directory of ["ns", keyVaultDirectory]) {
+    writeHostFiles(wine, directory, {
+      port: String(server.port),
+      authority: authority.certificatePem,
+      certificate: client.certificatePem,
+      key: client.privateKeyPem.reveal(),
+    });
+  }
 });
 after(async () => {
   await server.close();
@@ -86,9 +89,19 @@ describe("the class object", () => {
 });
 
 describe("calls", () => {
-  test("in process, by either class id", async () => {
+  test("in process, by each class id", async () => {
     assertGood((await callPlugin(wine, ["ns:webapp01"])).calls[0]);
     assertGood((await callPlugin(wine, ["ns:webapp01"], { classId: replacedClassId })).calls[0]);
+    assertGood((await callPlugin(wine, ["ns:webapp01"], { classId: keyVaultClassId })).calls[0]);
+  });
+
+  test("a credential spec made for Microsoft's Key Vault plugin, through dllhost", async () => {
+    const input =
+      "ObjectId=01234567-89ab-cdef-0123-456789abcdef;SecretUri=https://contoso.vault.azure.net/secrets/a";
+
+    const { calls } = await callPlugin(wine, [input], { classId: keyVaultClassId, surrogate: true });
+
+    assertGood(calls[0]);
   });
 
   test("out of process, through dllhost: strings and failures cross over, outputs stay NULL on failure", async () => {

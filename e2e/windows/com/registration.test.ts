@@ -5,7 +5,15 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { callPlugin, readCauses, resultOf } from "../plugin-calls.ts";
-import { comClassesKey, pluginAppId, pluginClassId, pluginDll, replacedClassId, Wine } from "../wine.ts";
+import {
+  comClassesKey,
+  keyVaultClassId,
+  pluginAppId,
+  pluginClassId,
+  pluginDll,
+  replacedClassId,
+  Wine,
+} from "../wine.ts";
 
 const classes = "HKLM\\SOFTWARE\\Classes";
 const eventSource = "HKLM\\SYSTEM\\CurrentControlSet\\Services\\EventLog\\Application\\Sallyport CCG plugin";
@@ -36,11 +44,13 @@ async function ourKeys(): Promise<readonly string[]> {
   const keys = [
     `${classes}\\CLSID\\${pluginClassId}`,
     `${classes}\\CLSID\\${replacedClassId}`,
+    `${classes}\\CLSID\\${keyVaultClassId}`,
     `${classes}\\AppID\\${pluginAppId}`,
     `${comClassesKey}\\${pluginClassId}`,
     `${comClassesKey}\\${replacedClassId}`,
+    `${comClassesKey}\\${keyVaultClassId}`,
     eventSource,
-    "HKLM\\SOFTWARE\\Sallyport\\CCG plugin\\Replaced",
+    "HKLM\\SOFTWARE\\Sallyport",
   ];
   const there = await Promise.all(keys.map((key) => wine.hasKey(key)));
   return keys.filter((_, index) => there[index]);
@@ -194,6 +204,92 @@ describe("another plugin with the replaced class id", () => {
     assert.equal((await wine.regsvr32("/u", pluginDll)).code, 0);
     await isTheirs();
     await wine.registry("delete", key);
+  });
+});
+
+describe("the class id of Microsoft's Key Vault plugin", () => {
+  const key = `${classes}\\CLSID\\${keyVaultClassId}`;
+  const allowed = `${comClassesKey}\\${keyVaultClassId}`;
+  const theirAppId = "{557110E1-88BC-4583-8281-6AAC6F708584}";
+  const installTheirs = async (): Promise<void> => {
+    await wine.registry("add", key, "/v", "AppID", "/d", theirAppId);
+    await wine.registry(
+      "add",
+      `${key}\\InprocServer32`,
+      "/ve",
+      "/d",
+      "C:\\Windows\\System32\\CCGAKVPlugin.dll",
+    );
+    await wine.registry("add", allowed, "/ve", "/d", "");
+  };
+  const isTheirs = async (): Promise<void> => {
+    assert.deepEqual(await values(key), { AppID: `REG_SZ ${theirAppId}` });
+    assert.equal(
+      (await values(`${key}\\InprocServer32`))["(Default)"],
+      "REG_SZ C:\\Windows\\System32\\CCGAKVPlugin.dll",
+    );
+    assert.equal(await wine.hasKey(allowed), true);
+  };
+
+  test("is not ours by itself, is when told so, and no longer when that is not said again", async () => {
+    await wine.regsvr32(pluginDll);
+    assert.equal(await wine.hasKey(key), false);
+
+    await wine.regsvr32("/n", "/i:answer-key-vault-plugin", pluginDll);
+    assert.equal((await values(key))["AppID"], `REG_SZ ${pluginAppId}`);
+    assert.equal(await wine.hasKey(allowed), true);
+
+    const { code } = await wine.regsvr32(pluginDll);
+    assert.equal(code, 0);
+    assert.deepEqual([await wine.hasKey(key), await wine.hasKey(allowed)], [false, false]);
+  });
+
+  test("is kept by the plugin that has it, with a warning that names it, unless it is taken over", async () => {
+    await installTheirs();
+
+    const { code, events } = await wine.regsvr32("/n", "/i:answer-key-vault-plugin", pluginDll);
+
+    assert.equal(code, 0);
+    assert.deepEqual(
+      events.map(({ id, strings }) => [id, strings[0]]),
+      [[causes.get("class_taken"), keyVaultClassId]],
+    );
+    await isTheirs();
+    await wine.regsvr32("/u", pluginDll);
+    await isTheirs();
+
+    await wine.regsvr32("/n", "/i:take-over", pluginDll);
+    await isTheirs();
+
+    await wine.regsvr32("/n", "/i:take-over,answer-key-vault-plugin", pluginDll);
+    assert.equal((await values(key))["AppID"], `REG_SZ ${pluginAppId}`);
+    assert.equal((await wine.regsvr32("/u", pluginDll)).code, 0);
+    await isTheirs();
+    await wine.registry("delete", key);
+    await wine.registry("delete", allowed);
+    assert.deepEqual(await ourKeys(), []);
+  });
+
+  test("stays theirs when they install themselves over ours", async () => {
+    await wine.regsvr32("/n", "/i:answer-key-vault-plugin", pluginDll);
+    await wine.registry("delete", key);
+    await installTheirs();
+
+    assert.equal((await wine.regsvr32("/u", pluginDll)).code, 0);
+
+    await isTheirs();
+    await wine.registry("delete", key);
+    await wine.registry("delete", allowed);
+    assert.deepEqual(await ourKeys(), []);
+  });
+
+  test("is cleared away also when its registration was deleted by hand", async () => {
+    await wine.regsvr32("/n", "/i:answer-key-vault-plugin", pluginDll);
+    await wine.registry("delete", key);
+
+    assert.equal((await wine.regsvr32("/u", pluginDll)).code, 0);
+
+    assert.deepEqual(await ourKeys(), []);
   });
 });
 

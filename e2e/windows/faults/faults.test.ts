@@ -14,6 +14,7 @@ import {
   hostDirectory,
   httpAnswer,
   issue,
+  keyVaultDirectory,
   makeAuthority,
   shiftedClock,
   startTcpServer,
@@ -28,6 +29,8 @@ import { Wine } from "../wine.ts";
 const namespace = "cattle-windows-gmsa-system";
 const account = `${namespace}:webapp01`;
 const causes = readCauses();
+const secretUri = "https://contoso.vault.azure.net/secrets/webapp01";
+const keyVaultInput = `ObjectId=01234567-89ab-cdef-0123-456789abcdef;SecretUri=${secretUri}`;
 const day = 24 * 60 * 60 * 1000;
 
 let wine: Wine;
@@ -125,6 +128,11 @@ describe("plugin input", () => {
     ["a namespace of 64 characters", `${"a".repeat(64)}:b`, "input_namespace"],
     ["a name of 254 characters", `a:${"b".repeat(254)}`, "input_name"],
     ["an input of 5,000 characters", `a:${"b".repeat(5000)}`, "input_name"],
+    ["Key Vault input without an id", `SecretUri=${secretUri}`, "input_key_vault"],
+    ["Key Vault input of 5,000 characters", `${keyVaultInput};x=${"y".repeat(5000)}`, "input_key_vault"],
+    ["an ObjectId that is no GUID", `ObjectId=me;SecretUri=${secretUri}`, "input_object_id"],
+    ["a SecretUri over HTTP", keyVaultInput.replace("https", "http"), "input_secret_uri"],
+    ["a SecretUri with another header", `${keyVaultInput}\r\nHost: elsewhere`, "input_secret_uri"],
   ];
 
   test("each malformed input has its cause, and nothing of it reaches the event log", async () => {
@@ -460,6 +468,56 @@ describe("answers", () => {
       const broke = ["response_failed", "response_closed"].map((cause) => resultOf(causes.get(cause) ?? 0));
       assert.ok(broke.includes(calls[0]?.result ?? ""), calls[0]?.result ?? "no result");
       assert.equal(calls[0]?.password, null);
+    });
+  });
+});
+
+describe("Key Vault input", () => {
+  const answering = (status: string, body: string): Promise<FixtureServer> =>
+    startTlsServer(serverOptions(), (socket) => socket.end(httpAnswer(status, body)));
+
+  test("nobody on this host answers it: key_vault_absent", async () => {
+    rmSync(hostDirectory(wine, keyVaultDirectory), { recursive: true, force: true });
+    await expectCause("key_vault_absent", keyVaultInput);
+  });
+
+  const refusals = [
+    ["400 Bad Request", "key_vault_refused"],
+    ["404 Not Found", "key_vault_unavailable"],
+    ["503 Service Unavailable", "provider_error"],
+  ] as const;
+  for (const [status, cause] of refusals) {
+    test(`${status}: ${cause}`, async () => {
+      await withServer(answering(status, ""), async ({ port }) => {
+        writeHostFiles(wine, keyVaultDirectory, files(port));
+        await expectCause(cause, keyVaultInput);
+      });
+    });
+  }
+
+  test("the request names identity and address in one order, whatever the input's; the log has no query", async () => {
+    await withServer(answering("200 OK", goodBody), async (started) => {
+      writeHostFiles(wine, keyVaultDirectory, files(started.port));
+      const input = `secreturi=${secretUri}?a=%31;Other=1;OBJECTID=01234567-89AB-cdef-0123-456789abcdef;`;
+
+      const { calls, events } = await callPlugin(wine, [input]);
+
+      const shown = `ObjectId=01234567-89AB-cdef-0123-456789abcdef;SecretUri=${secretUri}`;
+      assert.equal(calls[0]?.password, (JSON.parse(goodBody) as Record<string, string>)["password"]);
+      assert.deepEqual(events[0]?.strings, [shown, ""]);
+      assert.match(started.requests[0] ?? "", /^GET \/provider HTTP\/1\.1\r\n/u);
+      assert.ok(started.requests[0]?.includes(`\r\nobject: ${shown}?a=%31\r\nAccept:`));
+    });
+  });
+
+  test("the longest input is one request", async () => {
+    await withServer(answering("200 OK", goodBody), async (started) => {
+      writeHostFiles(wine, keyVaultDirectory, files(started.port));
+      const longest = keyVaultInput + "a".repeat(2_048 - keyVaultInput.length);
+
+      await expectCause("success", longest);
+
+      assert.ok(started.requests[0]?.includes(`\r\nobject: ${longest}\r\n`));
     });
   });
 });

@@ -3,7 +3,16 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { appendFileSync, copyFileSync, existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { chainHolds } from "../../../src/chain.ts";
@@ -25,7 +34,7 @@ import { leftParts, readPluginState, type PluginHost } from "../../../src/plugin
 import { readPluginStatus } from "../../../src/plugin-host/plugin-status.ts";
 import { watchPlugin } from "../../../src/plugin-host/watch-plugin.ts";
 import { callPlugin, readCauses, resultOf } from "../plugin-calls.ts";
-import { builtFile, comClassesKey, pluginClassId, replacedClassId, Wine } from "../wine.ts";
+import { builtFile, comClassesKey, keyVaultClassId, pluginClassId, replacedClassId, Wine } from "../wine.ts";
 
 let wine: Wine;
 let host: PluginHost;
@@ -57,6 +66,7 @@ function options(changed: Partial<InstallOptions> = {}): InstallOptions {
   return {
     dll: builtFile("SallyportCcgPlugin.dll"),
     takeOver: false,
+    answerKeyVaultPlugin: false,
     authenticatedUsers: false,
     log: silentLog,
     clock: systemClock,
@@ -164,6 +174,33 @@ describe("install", () => {
     }
   });
 
+  test("repairs what an installation that was killed half-way left, and takes its lock", async () => {
+    await installPlugin(host, options());
+    // It had renamed the old file, was writing the new one, and had registered half of it.
+    renameSync(file(pluginPath), `${file(pluginPath)}.retired-abc`);
+    writeFileSync(join(file(pluginFolder), ".SallyportCcgPlugin.dll.sallyport-tmp-0123"), "half");
+    await wine.registry("delete", registryKeys.app);
+    writeFileSync(file(lockPath), "999999999");
+
+    const outcome = await installPlugin(host, options({ dll: newer }));
+
+    assert.equal(outcome.kind, "repaired");
+    assert.deepEqual(readdirSync(file(pluginFolder)), ["SallyportCcgPlugin.dll"]);
+    await assertWorks();
+  });
+
+  test("upgrades while a surrogate runs the old file, which it ends", async () => {
+    await installPlugin(host, options());
+    await wine.pointSurrogateAtWine();
+    // The surrogate that this starts lives on and keeps the DLL open.
+    await callPlugin(wine, ["nowhere:x"], { surrogate: true });
+
+    assert.equal((await installPlugin(host, options({ dll: newer }))).kind, "upgraded");
+
+    assert.deepEqual(readdirSync(file(pluginFolder)), ["SallyportCcgPlugin.dll"]);
+    await assertWorks();
+  });
+
   test("two at once do not get into each other's way", async () => {
     const outcomes = await Promise.all([
       installPlugin(host, options()),
@@ -197,6 +234,39 @@ describe("the plugin that this one replaces", () => {
   });
 });
 
+describe("the class id of Microsoft's Key Vault plugin", () => {
+  const key = registryKeys.keyVaultClass;
+
+  test("is answered to as long as that is chosen", async () => {
+    const chosen = options({ answerKeyVaultPlugin: true });
+    assert.equal((await installPlugin(host, chosen)).kind, "installed");
+    assert.equal((await installPlugin(host, chosen)).kind, "already installed");
+    const { calls } = await callPlugin(wine, ["nowhere:x"], { classId: keyVaultClassId });
+    assert.equal(calls[0]?.result, resultOf(readCauses().get("directory_missing") ?? 0));
+
+    assert.equal((await installPlugin(host, options())).kind, "repaired");
+    assert.equal(await wine.hasKey(key), false);
+    assert.equal(await wine.hasKey(`${comClassesKey}\\${keyVaultClassId}`), false);
+  });
+
+  test("is taken over only with both choices, and given back by an uninstallation", async () => {
+    await wine.registry("add", `${key}\\InprocServer32`, "/ve", "/d", "CCGAKVPlugin.dll");
+    await wine.registry("add", `${comClassesKey}\\${keyVaultClassId}`);
+    const server = (): Promise<string> => wine.registry("query", `${key}\\InprocServer32`, "/ve");
+
+    await installPlugin(host, options({ answerKeyVaultPlugin: true }));
+    assert.match(await server(), /CCGAKVPlugin/u);
+    await installPlugin(host, options({ answerKeyVaultPlugin: true, takeOver: true }));
+    assert.match(await server(), /SallyportCcgPlugin/u);
+
+    await uninstallPlugin(host, options());
+    assert.match(await server(), /CCGAKVPlugin/u);
+    assert.equal(await wine.hasKey(`${comClassesKey}\\${keyVaultClassId}`), true);
+    await wine.registry("delete", key);
+    await wine.registry("delete", `${comClassesKey}\\${keyVaultClassId}`);
+  });
+});
+
 describe("uninstall", () => {
   test("leaves nothing, and is content with a clean host", async () => {
     await installPlugin(host, options());
@@ -204,6 +274,16 @@ describe("uninstall", () => {
     assert.equal(await uninstallPlugin(host, options()), true);
     await assertGone();
     assert.equal(await uninstallPlugin(host, options()), false);
+  });
+
+  test("takes its registration back with another DLL when the installed one is damaged", async () => {
+    await installPlugin(host, options());
+    // Headers that look right, and nothing behind them.
+    const bytes = readFileSync(builtFile("SallyportCcgPlugin.dll"));
+    writeFileSync(file(pluginPath), bytes.subarray(0, 4_096));
+
+    assert.equal(await uninstallPlugin(host, options()), true);
+    await assertGone();
   });
 
   test("finishes what was half done: the DLL deleted by hand, keys gone, a file too many", async () => {
@@ -228,8 +308,11 @@ describe("status and watch", () => {
     const installed = await readPluginStatus(host);
 
     const broken = (links: typeof clean.links): readonly string[] =>
-      links.filter(({ holds }) => !holds).map(({ link }) => link);
+      links.filter(({ holds, unknown }) => !holds && unknown !== true).map(({ link }) => link);
+    const unknown = (links: typeof clean.links): readonly string[] =>
+      links.filter((link) => link.unknown === true).map(({ link }) => link);
     assert.equal(chainHolds(clean), false);
+    assert.deepEqual(unknown(clean.links), ["signature", "access list", "activation"]);
     assert.deepEqual(broken(clean.links), [
       "file",
       "class",
@@ -239,10 +322,57 @@ describe("status and watch", () => {
       "replaced class",
       "providers",
     ]);
-    assert.deepEqual(broken(installed.links), ["providers"]);
+    // A 64-bit Wine looks for a 32-bit dllhost where the surrogate is left empty, and has no access lists.
+    assert.deepEqual(broken(installed.links), ["activation", "providers"]);
+    assert.deepEqual(unknown(installed.links), ["access list"]);
     assert.match(
       installed.links.find(({ link }) => link === "file")?.detail ?? "",
       /0\.1\.0, x64, not signed/u,
+    );
+  });
+
+  test("status really activates the class, in process and through dllhost", async () => {
+    const detail = async (): Promise<string> => {
+      const { links } = await readPluginStatus(host);
+      const link = links.find((each) => each.link === "activation");
+      return `${String(link?.holds)}: ${link?.detail ?? ""}`;
+    };
+    await installPlugin(host, options());
+    assert.equal(await detail(), "false: in process 0x00000000, through dllhost 0x80070002");
+
+    await wine.pointSurrogateAtWine();
+    assert.equal(await detail(), "true: in process 0x00000000, through dllhost 0x00000000");
+    assert.deepEqual(readdirSync(file(pluginFolder)), ["SallyportCcgPlugin.dll"]);
+
+    await wine.registry("delete", `${registryKeys.pluginClass}\\InprocServer32`);
+    assert.match(await detail(), /false: in process 0x80040154/u);
+  });
+
+  test("status compares what the permissions grant, and install puts them right", async () => {
+    await installPlugin(host, options());
+    const everybody = "0100048014000000000000000000000000000000";
+    await wine.registry(
+      "add",
+      registryKeys.app,
+      "/v",
+      "LaunchPermission",
+      "/t",
+      "REG_BINARY",
+      "/d",
+      everybody,
+    );
+
+    const { links } = await readPluginStatus(host);
+    const surrogate = links.find(({ link }) => link === "surrogate");
+    assert.equal(surrogate?.holds, false);
+    assert.match(surrogate?.detail ?? "", /LaunchPermission/u);
+
+    assert.equal((await installPlugin(host, options())).kind, "repaired");
+    assert.equal((await installPlugin(host, options())).kind, "already installed");
+    assert.equal((await installPlugin(host, options({ authenticatedUsers: true }))).kind, "repaired");
+    assert.equal(
+      (await installPlugin(host, options({ authenticatedUsers: true }))).kind,
+      "already installed",
     );
   });
 

@@ -37,7 +37,7 @@ void plugin_free(void *memory);
 int64_t plugin_time(int64_t *now);
 int plugin_snprintf(char *text, size_t size, const char *format, ...);
 
-/* Ciphers, hashes, numbers */
+/* Ciphers, hashes, numbers; the hashes without unrolled loops, for size */
 #define MBEDTLS_AES_C
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
@@ -47,8 +47,10 @@ int plugin_snprintf(char *text, size_t size, const char *format, ...);
 #define MBEDTLS_GCM_C
 #define MBEDTLS_MD_C
 #define MBEDTLS_SHA256_C
+#define MBEDTLS_SHA256_SMALLER
 #define MBEDTLS_SHA384_C
 #define MBEDTLS_SHA512_C
+#define MBEDTLS_SHA512_SMALLER
 #define MBEDTLS_BIGNUM_C
 #define MBEDTLS_ECP_C
 #define MBEDTLS_ECP_DP_SECP256R1_ENABLED
@@ -91,6 +93,11 @@ int plugin_snprintf(char *text, size_t size, const char *format, ...);
 #define MBEDTLS_PSA_CRYPTO_CONFIG_FILE "crypto_config.h"
 #define MBEDTLS_PSA_CRYPTO_EXTERNAL_RNG
 #define MBEDTLS_PSA_KEY_STORE_DYNAMIC
+/* Those that the above leaves, by name: the library's own list of preferences names every suite there is. */
+#define MBEDTLS_SSL_CIPHERSUITES                                                                       \
+  MBEDTLS_TLS1_3_AES_256_GCM_SHA384, MBEDTLS_TLS1_3_AES_128_GCM_SHA256,                                \
+      MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,  \
+      MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 #define MBEDTLS_SSL_IN_CONTENT_LEN 16384
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 4096
 

@@ -1,6 +1,5 @@
 /* Small appends to a note's fixed buffers. */
 #include "note.h"
-#include <stddef.h>
 
 static void append(char *text, size_t size, const char *more) {
   size_t at = 0;
@@ -16,6 +15,12 @@ void note_account(struct note *note, const char *namespace_name, const char *sec
   append(note->account, NOTE_ACCOUNT_SIZE, namespace_name);
   append(note->account, NOTE_ACCOUNT_SIZE, ":");
   append(note->account, NOTE_ACCOUNT_SIZE, secret_name);
+}
+
+void note_account_text(struct note *note, const char *text, size_t length) {
+  size_t at = 0;
+  for (; at < length && at + 1 < NOTE_ACCOUNT_SIZE; at++) note->account[at] = text[at];
+  note->account[at] = 0;
 }
 
 void note_text(struct note *note, const char *text) { append(note->detail, NOTE_DETAIL_SIZE, text); }

@@ -1,12 +1,14 @@
 /*
  * The COM side: a class factory, the object with its one method, and the DLL's entry points. The only
- * state is the count of what is in use; a call keeps everything else on its stack or in memory of its
+ * state is the count of what is in use, and where the DLL is; a call keeps everything else on its stack or in memory of its
  * own, so any number of threads may call at once.
  */
+#include "activation.h"
 #include "ccg.h"
 #include "event_log.h"
 #include "identity.h"
 #include "platform.h"
+#include "plugin_input.h"
 #include "registration.h"
 #include "resolve.h"
 
@@ -15,13 +17,13 @@
 #define TIMEOUT_MIN_MS 1000u
 #define TIMEOUT_MAX_MS 30000u
 
-/* Longer than the longest valid input; what is longer need not be read to its end. */
-#define INPUT_MAX 1024
 
 static LONG in_use;
+static HINSTANCE own_module;
 
 static const GUID plugin_class = PLUGIN_CLASS_GUID;
 static const GUID replaced_class = REPLACED_CLASS_GUID;
+static const GUID key_vault_class = KEY_VAULT_CLASS_GUID;
 static const GUID ccg_interface = CCG_INTERFACE_GUID;
 static const GUID unknown_interface = {0, 0, 0, {0xC0, 0, 0, 0, 0, 0, 0, 0x46}};
 static const GUID factory_interface = {1, 0, 0, {0xC0, 0, 0, 0, 0, 0, 0, 0x46}};
@@ -43,6 +45,8 @@ static BOOL same_guid(const GUID *left, const GUID *right) {
 struct plugin_object {
   ccg_credentials base;
   LONG references;
+  /* What the registry said when the object was made: each container's ccg.exe makes one of its own. */
+  uint32_t timeout;
 };
 
 static HRESULT STDMETHODCALLTYPE object_query(ccg_credentials *self, REFIID interface_id, void **object) {
@@ -112,15 +116,15 @@ static HRESULT STDMETHODCALLTYPE object_get(ccg_credentials *self, LPCWSTR plugi
   struct note note;
   size_t length = 0;
 
-  (void)self;
   if (domain_name) *domain_name = NULL;
   if (user_name) *user_name = NULL;
   if (password) *password = NULL;
   if (!domain_name || !user_name || !password) return E_POINTER;
 
-  while (plugin_input && length < INPUT_MAX && plugin_input[length]) length++;
-  enum cause cause =
-      resolve_credentials((const uint16_t *)plugin_input, length, timeout_setting(), &credentials, &note);
+  /* What is longer than the longest valid input need not be read to its end. */
+  while (plugin_input && length <= PLUGIN_INPUT_MAX && plugin_input[length]) length++;
+  enum cause cause = resolve_credentials((const uint16_t *)plugin_input, length,
+                                         ((const struct plugin_object *)self)->timeout, &credentials, &note);
   if (cause == cause_success && hand_over(&credentials, domain_name, user_name, password) != S_OK) {
     cause = cause_out_of_memory;
   }
@@ -166,6 +170,7 @@ static HRESULT STDMETHODCALLTYPE factory_create(IClassFactory *self, IUnknown *o
   if (!made) return E_OUTOFMEMORY;
   made->base.table = &object_table;
   made->references = 1;
+  made->timeout = timeout_setting();
   InterlockedIncrement(&in_use);
   const HRESULT result = object_query(&made->base, interface_id, object);
   object_release(&made->base);
@@ -186,15 +191,18 @@ static const IClassFactory factory = {(IClassFactoryVtbl *)&factory_table};
 STDAPI DllGetClassObject(REFCLSID class_id, REFIID interface_id, void **object) {
   if (!object) return E_POINTER;
   *object = NULL;
-  if (!same_guid(class_id, &plugin_class) && !same_guid(class_id, &replaced_class)) return CLASS_E_CLASSNOTAVAILABLE;
+  if (!same_guid(class_id, &plugin_class) && !same_guid(class_id, &replaced_class) &&
+      !same_guid(class_id, &key_vault_class)) {
+    return CLASS_E_CLASSNOTAVAILABLE;
+  }
   return factory_query((IClassFactory *)&factory, interface_id, object);
 }
 
 STDAPI DllCanUnloadNow(void) { return InterlockedCompareExchange(&in_use, 0, 0) == 0 ? S_OK : S_FALSE; }
 
 STDAPI DllRegisterServer(void) {
-  const struct registration_options options = {0, 0};
-  return register_plugin(&options);
+  const struct registration_options options = {FALSE, FALSE, FALSE};
+  return register_plugin(own_module, &options);
 }
 
 STDAPI DllUnregisterServer(void) { return unregister_plugin(); }
@@ -212,13 +220,17 @@ static BOOL has_word(LPCWSTR line, LPCWSTR word) {
 }
 
 /*
- * regsvr32 /n /i:WORDS: registration with choices. `take-over` takes the replaced plugin's class id
- * from whoever holds it; `authenticated-users` lets any authenticated user start the surrogate.
+ * regsvr32 /n /i:WORDS: registration with choices. `answer-key-vault-plugin` answers to the class id of
+ * Microsoft's Key Vault plugin, too; `take-over` takes other plugins' class ids from whoever holds them;
+ * `authenticated-users` lets any authenticated user start the surrogate. The word `check-activation` does
+ * something else: it registers nothing and reports what COM makes of what is registered (activation.h).
  */
 STDAPI DllInstall(BOOL install, LPCWSTR line) {
   if (!install) return unregister_plugin();
-  const struct registration_options options = {has_word(line, L"take-over"), has_word(line, L"authenticated-users")};
-  return register_plugin(&options);
+  if (has_word(line, L"check-activation")) return report_activation(own_module);
+  const struct registration_options options = {has_word(line, L"take-over"), has_word(line, L"answer-key-vault-plugin"),
+                                               has_word(line, L"authenticated-users")};
+  return register_plugin(own_module, &options);
 }
 
 /* Not stack-guarded itself: it sets the guard. */
@@ -228,7 +240,7 @@ __attribute__((optimize("no-stack-protector"))) BOOL WINAPI DllMainCRTStartup(HI
     runtime_attach();
     platform_attach();
     DisableThreadLibraryCalls(module);
-    registration_attach(module);
+    own_module = module;
   }
   if (reason == DLL_PROCESS_DETACH && !process_ends) platform_detach();
   return TRUE;

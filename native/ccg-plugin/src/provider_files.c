@@ -17,10 +17,10 @@ static const WCHAR base_directory[] = L"\\\\?\\C:\\var\\lib\\rancher\\gmsa\\";
 #define SHARING_TRIES 10
 #define SHARING_PAUSE_MS 10
 
-static void make_path(WCHAR *path, const char *namespace_name, const WCHAR *file) {
+static void make_path(WCHAR *path, const char *directory_name, const WCHAR *file) {
   size_t at = 0;
   for (const WCHAR *from = base_directory; *from;) path[at++] = *from++;
-  for (const char *from = namespace_name; *from;) path[at++] = (WCHAR)(unsigned char)*from++;
+  for (const char *from = directory_name; *from;) path[at++] = (WCHAR)(unsigned char)*from++;
   for (const WCHAR *from = file; *from;) path[at++] = *from++;
   path[at] = 0;
 }
@@ -86,24 +86,24 @@ static enum cause file_cause(DWORD error, enum cause missing, const char *name, 
   }
 }
 
-static int directory_exists(const char *namespace_name) {
+static int directory_exists(const char *directory_name) {
   WCHAR path[PATH_UNITS];
-  make_path(path, namespace_name, L"");
+  make_path(path, directory_name, L"");
   const DWORD attributes = GetFileAttributesW(path);
   /* What may not be looked at exists: the file's own error says more than this one. */
   return attributes != INVALID_FILE_ATTRIBUTES || GetLastError() == ERROR_ACCESS_DENIED;
 }
 
-static enum cause read_port(const char *namespace_name, uint16_t *port, struct note *note) {
+static enum cause read_port(const char *directory_name, uint16_t *port, struct note *note) {
   WCHAR path[PATH_UNITS];
   struct file_text text;
 
-  make_path(path, namespace_name, L"\\port.txt");
+  make_path(path, directory_name, L"\\port.txt");
   const DWORD error = read_file(path, &text);
   if (error != ERROR_SUCCESS) {
-    if ((error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND) && !directory_exists(namespace_name)) {
+    if ((error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND) && !directory_exists(directory_name)) {
       note_text(note, "C:\\var\\lib\\rancher\\gmsa\\");
-      note_text(note, namespace_name);
+      note_text(note, directory_name);
       return cause_directory_missing;
     }
     if (error == ERROR_FILE_TOO_LARGE) return cause_port_invalid;
@@ -114,26 +114,26 @@ static enum cause read_port(const char *namespace_name, uint16_t *port, struct n
   return cause;
 }
 
-static enum cause read_one(const char *namespace_name, const WCHAR *file, const char *name, enum cause missing,
+static enum cause read_one(const char *directory_name, const WCHAR *file, const char *name, enum cause missing,
                            struct file_text *text, struct note *note) {
   WCHAR path[PATH_UNITS];
-  make_path(path, namespace_name, file);
+  make_path(path, directory_name, file);
   const DWORD error = read_file(path, text);
   return error == ERROR_SUCCESS ? cause_success : file_cause(error, missing, name, note);
 }
 
-enum cause read_provider_files(const char *namespace_name, struct provider_files *files, struct note *note) {
+enum cause read_provider_files(const char *directory_name, struct provider_files *files, struct note *note) {
   memset(files, 0, sizeof *files);
-  enum cause cause = read_port(namespace_name, &files->port, note);
+  enum cause cause = read_port(directory_name, &files->port, note);
   if (cause == cause_success) {
-    cause = read_one(namespace_name, L"\\ssl\\ca\\ca.crt", "ssl\\ca\\ca.crt", cause_ca_missing, &files->authority, note);
+    cause = read_one(directory_name, L"\\ssl\\ca\\ca.crt", "ssl\\ca\\ca.crt", cause_ca_missing, &files->authority, note);
   }
   if (cause == cause_success) {
-    cause = read_one(namespace_name, L"\\ssl\\client\\tls.crt", "ssl\\client\\tls.crt", cause_certificate_missing,
+    cause = read_one(directory_name, L"\\ssl\\client\\tls.crt", "ssl\\client\\tls.crt", cause_certificate_missing,
                      &files->certificate, note);
   }
   if (cause == cause_success) {
-    cause = read_one(namespace_name, L"\\ssl\\client\\tls.key", "ssl\\client\\tls.key", cause_key_missing, &files->key,
+    cause = read_one(directory_name, L"\\ssl\\client\\tls.key", "ssl\\client\\tls.key", cause_key_missing, &files->key,
                      note);
   }
   if (cause != cause_success) release_provider_files(files);

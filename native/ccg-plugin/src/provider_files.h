@@ -1,5 +1,5 @@
 /*
- * The files the account provider keeps for this plugin under C:\var\lib\rancher\gmsa\<namespace>:
+ * The files the account provider keeps for this plugin under C:\var\lib\rancher\gmsa\<directory>:
  * its port, its authority, and the client certificate with its key.
  */
 #ifndef SALLYPORT_PROVIDER_FILES_H
@@ -27,10 +27,10 @@ struct provider_files {
 };
 
 /*
- * Reads all four files of a namespace that parse_plugin_input has accepted. On failure `note` says
+ * Reads all four files of a directory that parse_plugin_input has named. On failure `note` says
  * which file and why. A file that is being replaced just now is asked for again for a moment.
  */
-enum cause read_provider_files(const char *namespace_name, struct provider_files *files, struct note *note);
+enum cause read_provider_files(const char *directory_name, struct provider_files *files, struct note *note);
 
 void release_provider_files(struct provider_files *files);
 

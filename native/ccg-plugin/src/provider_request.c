@@ -6,6 +6,7 @@
 #define MBEDTLS_ALLOW_PRIVATE_ACCESS
 #include "provider_request.h"
 #include "platform.h"
+#include "plugin_input.h"
 
 #include <string.h>
 
@@ -280,10 +281,10 @@ static size_t append(char *text, size_t at, const char *more) {
   return at;
 }
 
-/* Room for the fixed parts, five digits and a name of SECRET_NAME_MAX. */
-#define REQUEST_SIZE 512
+/* Room for the fixed parts, five digits and the longest object. */
+#define REQUEST_SIZE (PLUGIN_INPUT_MAX + 256)
 
-static size_t write_request(char *text, uint16_t port, const char *secret_name) {
+static size_t write_request(char *text, uint16_t port, const char *object_name) {
   char digits[6];
   int first = 5;
   digits[first] = 0;
@@ -291,14 +292,14 @@ static size_t write_request(char *text, uint16_t port, const char *secret_name) 
   size_t at = append(text, 0, "GET /provider HTTP/1.1\r\nHost: localhost:");
   at = append(text, at, digits + first);
   at = append(text, at, "\r\nobject: ");
-  at = append(text, at, secret_name);
+  at = append(text, at, object_name);
   return append(text, at, "\r\nAccept: application/json\r\nConnection: close\r\n\r\n");
 }
 
 static enum cause send_request(mbedtls_ssl_context *tls, struct connection *connection, uint16_t port,
-                               const char *secret_name, struct note *note) {
+                               const char *object_name, struct note *note) {
   char request[REQUEST_SIZE];
-  const size_t length = write_request(request, port, secret_name);
+  const size_t length = write_request(request, port, object_name);
   size_t sent = 0;
   while (sent < length) {
     const int result = mbedtls_ssl_write(tls, (const unsigned char *)request + sent, length - sent);
@@ -340,7 +341,7 @@ static enum cause receive_answer(mbedtls_ssl_context *tls, struct connection *co
 
 /* The whole exchange over a connected socket. */
 static enum cause exchange(struct connection *connection, uint16_t port, struct provider_keys *keys,
-                           const char *secret_name, struct provider_answer *answer, struct note *note) {
+                           const char *object_name, struct provider_answer *answer, struct note *note) {
   mbedtls_ssl_config config;
   mbedtls_ssl_context tls;
   enum cause cause;
@@ -367,7 +368,7 @@ static enum cause exchange(struct connection *connection, uint16_t port, struct 
   } else {
     mbedtls_ssl_set_bio(&tls, connection, send_some, receive_some, NULL);
     cause = shake_hands(&tls, connection, note);
-    if (cause == cause_success) cause = send_request(&tls, connection, port, secret_name, note);
+    if (cause == cause_success) cause = send_request(&tls, connection, port, object_name, note);
     if (cause == cause_success) cause = receive_answer(&tls, connection, answer, note);
     /* One try, without waiting: the other side loses nothing if it doesn't get it. */
     if (!connection->closed) mbedtls_ssl_close_notify(&tls);
@@ -397,7 +398,7 @@ static void end_winsock(void) {
   ReleaseSRWLockExclusive(&winsock_lock);
 }
 
-enum cause request_credentials(uint16_t port, struct provider_keys *keys, const char *secret_name, uint64_t deadline,
+enum cause request_credentials(uint16_t port, struct provider_keys *keys, const char *object_name, uint64_t deadline,
                                struct provider_answer *answer, struct note *note) {
   struct connection connection;
 
@@ -416,7 +417,7 @@ enum cause request_credentials(uint16_t port, struct provider_keys *keys, const 
   }
   enum cause cause = connect_loopback(port, &connection, note);
   if (cause == cause_success) {
-    cause = exchange(&connection, port, keys, secret_name, answer, note);
+    cause = exchange(&connection, port, keys, object_name, answer, note);
     closesocket(connection.socket);
   }
   end_winsock();

@@ -18,7 +18,7 @@ struct provider_answer {
 };
 
 /* cause_success with a whole body of status 200, or why not. `deadline` is in plugin_ticks(). */
-enum cause request_credentials(uint16_t port, struct provider_keys *keys, const char *secret_name, uint64_t deadline,
+enum cause request_credentials(uint16_t port, struct provider_keys *keys, const char *object_name, uint64_t deadline,
                                struct provider_answer *answer, struct note *note);
 
 #endif

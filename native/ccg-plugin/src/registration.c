@@ -11,11 +11,7 @@
 #define CLASSES L"SOFTWARE\\Classes\\"
 #define COM_CLASSES L"SYSTEM\\CurrentControlSet\\Control\\CCG\\COMClasses"
 #define EVENT_SOURCE_KEY L"SYSTEM\\CurrentControlSet\\Services\\EventLog\\Application\\" EVENT_SOURCE
-/* Where the class that was taken over waits to be given back. */
-#define REPLACED_KEY SETTINGS_KEY L"\\Replaced"
-
 #define PLUGIN_CLASS_KEY CLASSES L"CLSID\\" PLUGIN_CLASS_ID
-#define REPLACED_CLASS_KEY CLASSES L"CLSID\\" REPLACED_CLASS_ID
 #define APP_KEY CLASSES L"AppID\\" PLUGIN_APP_ID
 #define INTERFACE_KEY CLASSES L"Interface\\" CCG_INTERFACE_ID
 
@@ -27,9 +23,40 @@
 #define VALUES_MAX 32
 #define VALUE_SIZE_MAX 4096
 
-static HINSTANCE own_module;
+#define FOREIGN_KEY_UNITS 128
 
-void registration_attach(HINSTANCE module) { own_module = module; }
+/*
+ * A class id of another plugin. What it was before it became ours is kept below the settings until it is given
+ * back: the sub-key CLSID, if another plugin had it, and whether CCG was allowed to use that.
+ */
+struct foreign_class {
+  const WCHAR *id;
+  const WCHAR *kept_name;
+  WCHAR key[FOREIGN_KEY_UNITS];
+  WCHAR server_key[FOREIGN_KEY_UNITS];
+  WCHAR kept_key[FOREIGN_KEY_UNITS];
+  WCHAR kept_class_key[FOREIGN_KEY_UNITS];
+};
+
+enum { REPLACED, KEY_VAULT, FOREIGN_CLASSES };
+
+static void join(WCHAR *path, const WCHAR *parent, const WCHAR *name) {
+  lstrcpyW(path, parent);
+  lstrcatW(path, name);
+}
+
+static void list_foreign_classes(struct foreign_class *foreign) {
+  foreign[REPLACED].id = REPLACED_CLASS_ID;
+  foreign[REPLACED].kept_name = L"Replaced";
+  foreign[KEY_VAULT].id = KEY_VAULT_CLASS_ID;
+  foreign[KEY_VAULT].kept_name = L"ReplacedKeyVault";
+  for (int i = 0; i < FOREIGN_CLASSES; i++) {
+    join(foreign[i].key, CLASSES L"CLSID\\", foreign[i].id);
+    join(foreign[i].server_key, foreign[i].key, L"\\InprocServer32");
+    join(foreign[i].kept_key, SETTINGS_KEY L"\\", foreign[i].kept_name);
+    join(foreign[i].kept_class_key, foreign[i].kept_key, L"\\CLSID");
+  }
+}
 
 /* One registry value to be written: below HKEY_LOCAL_MACHINE, or below the allowed classes. */
 struct value {
@@ -201,7 +228,7 @@ static void list_class(struct value_list *list, const WCHAR *key, const WCHAR *s
 
 /* Everything that is written outside the allowed classes. */
 static void list_values(struct value_list *list, const WCHAR *path, const void *permission, DWORD permission_size,
-                        BOOL with_replaced_class) {
+                        const struct foreign_class *foreign, const BOOL *answered) {
   static const DWORD event_types = EVENTLOG_ERROR_TYPE | EVENTLOG_WARNING_TYPE | EVENTLOG_INFORMATION_TYPE;
 
   add_text(list, EVENT_SOURCE_KEY, L"EventMessageFile", path);
@@ -215,13 +242,15 @@ static void list_values(struct value_list *list, const WCHAR *path, const void *
     add_text(list, INTERFACE_KEY L"\\ProxyStubClsid32", NULL, CCG_PROXY_CLASS_ID);
   }
   list_class(list, PLUGIN_CLASS_KEY, PLUGIN_CLASS_KEY L"\\InprocServer32", path);
-  if (with_replaced_class) list_class(list, REPLACED_CLASS_KEY, REPLACED_CLASS_KEY L"\\InprocServer32", path);
+  for (int i = 0; i < FOREIGN_CLASSES; i++) {
+    if (answered[i]) list_class(list, foreign[i].key, foreign[i].server_key, path);
+  }
 }
 
 /* The allowed classes: made or removed while the key is writable. */
 struct allowed_classes {
-  const WCHAR *names[2];
-  BOOL created[2]; /* by make_allowed, for undoing */
+  const WCHAR *names[1 + FOREIGN_CLASSES];
+  BOOL created[1 + FOREIGN_CLASSES]; /* by make_allowed, for undoing */
   int count;
 };
 
@@ -264,7 +293,8 @@ static DWORD change_allowed(key_action action, struct allowed_classes *classes) 
 }
 
 static void undo_allowed(struct allowed_classes *classes) {
-  struct allowed_classes made = {{NULL, NULL}, {FALSE, FALSE}, 0};
+  struct allowed_classes made;
+  made.count = 0;
   for (int i = 0; i < classes->count; i++) {
     if (classes->created[i]) made.names[made.count++] = classes->names[i];
   }
@@ -301,35 +331,47 @@ static DWORD move_tree(const WCHAR *from, const WCHAR *to, const WCHAR *from_par
   return error;
 }
 
-/* Sets another plugin's registration of the class aside, and remembers whether CCG was allowed to use it. */
-static DWORD set_replaced_class_aside(void) {
-  const DWORD was_allowed = is_allowed(REPLACED_CLASS_ID);
-  DWORD error = delete_tree(SETTINGS_KEY, L"Replaced");
-  if (error == ERROR_SUCCESS) {
-    error = move_tree(REPLACED_CLASS_KEY, REPLACED_KEY L"\\CLSID", CLASSES L"CLSID", REPLACED_CLASS_ID);
+/* Keeps what a class id is before it becomes ours: another plugin's registration, or nothing. */
+static DWORD keep_foreign_class(const struct foreign_class *class, BOOL held_by_other) {
+  const DWORD was_allowed = held_by_other && is_allowed(class->id);
+  DWORD error = delete_tree(SETTINGS_KEY, class->kept_name);
+  if (error == ERROR_SUCCESS && held_by_other) {
+    error = move_tree(class->key, class->kept_class_key, CLASSES L"CLSID", class->id);
   }
   if (error != ERROR_SUCCESS) return error;
   HKEY key;
-  error = open_key(REPLACED_KEY, KEY_WRITE, &key);
+  error = (DWORD)RegCreateKeyExW(HKEY_LOCAL_MACHINE, class->kept_key, 0, NULL, 0, KEY_WRITE | KEY_WOW64_64KEY, NULL, &key,
+                                 NULL);
   if (error != ERROR_SUCCESS) return error;
   error = (DWORD)RegSetValueExW(key, L"WasAllowed", 0, REG_DWORD, (const BYTE *)&was_allowed, sizeof was_allowed);
   RegCloseKey(key);
   return error;
 }
 
-static DWORD give_replaced_class_back(void) {
-  DWORD error = delete_tree(CLASSES L"CLSID", REPLACED_CLASS_ID);
-  if (error == ERROR_SUCCESS) error = move_tree(REPLACED_KEY L"\\CLSID", REPLACED_CLASS_KEY, REPLACED_KEY, L"CLSID");
-  if (error == ERROR_SUCCESS) error = delete_tree(SETTINGS_KEY, L"Replaced");
-  return error;
-}
-
-static BOOL replaced_class_was_allowed(void) {
+static BOOL was_foreign_class_allowed(const struct foreign_class *class) {
   DWORD allowed = 0;
   DWORD size = sizeof allowed;
-  return RegGetValueW(HKEY_LOCAL_MACHINE, REPLACED_KEY, L"WasAllowed", RRF_RT_REG_DWORD | RRF_SUBKEY_WOW6464KEY, NULL,
+  return RegGetValueW(HKEY_LOCAL_MACHINE, class->kept_key, L"WasAllowed", RRF_RT_REG_DWORD | RRF_SUBKEY_WOW6464KEY, NULL,
                       &allowed, &size) == ERROR_SUCCESS &&
          allowed != 0;
+}
+
+/*
+ * Gives back the registration alone; what CCG is allowed to use is another key's matter. A plugin that has
+ * registered itself over ours has taken the class id back already.
+ */
+static DWORD give_foreign_class_back(const struct foreign_class *class) {
+  DWORD error = ERROR_SUCCESS;
+  if (class_is_ours(class->key)) error = delete_tree(CLASSES L"CLSID", class->id);
+  if (error == ERROR_SUCCESS && key_exists(class->kept_class_key) && !key_exists(class->key)) {
+    error = move_tree(class->kept_class_key, class->key, class->kept_key, L"CLSID");
+  }
+  return error == ERROR_SUCCESS ? delete_tree(SETTINGS_KEY, class->kept_name) : error;
+}
+
+/* Whether a class id became ours, even if its registration has been deleted since by somebody else. */
+static BOOL is_foreign_class_ours(const struct foreign_class *class) {
+  return class_is_ours(class->key) || (key_exists(class->kept_key) && !key_exists(class->key));
 }
 
 static HRESULT finish(enum cause cause, const struct note *note, HRESULT result) {
@@ -379,10 +421,65 @@ static enum cause write_all(const struct value_list *list, struct allowed_classe
   return cause;
 }
 
-HRESULT register_plugin(const struct registration_options *options) {
+/* Makes the class ids that the options ask for ours, as far as they may be, and tells which; `kept` are those it kept. */
+static DWORD claim_foreign_classes(const struct registration_options *options, const struct foreign_class *foreign,
+                                   BOOL *answered, BOOL *kept, struct note *note) {
+  for (int i = 0; i < FOREIGN_CLASSES; i++) {
+    const struct foreign_class *class = &foreign[i];
+    const BOOL held_by_other = key_exists(class->key) && !class_is_ours(class->key);
+    answered[i] = (i != KEY_VAULT || options->answer_key_vault) && (!held_by_other || options->take_over);
+    if (!answered[i] || (!held_by_other && (class_is_ours(class->key) || key_exists(class->kept_key)))) continue;
+    const DWORD error = keep_foreign_class(class, held_by_other);
+    kept[i] = TRUE;
+    if (error == ERROR_SUCCESS) continue;
+    note_failure(note, class->key, error);
+    return error;
+  }
+  return ERROR_SUCCESS;
+}
+
+/* Removes a key that holds nothing. */
+static void delete_if_empty(const WCHAR *path) {
+  DWORD keys = 1;
+  DWORD values = 1;
+  HKEY key;
+  if (open_key(path, KEY_READ, &key) != ERROR_SUCCESS) return;
+  const LSTATUS error = RegQueryInfoKeyW(key, NULL, NULL, NULL, &keys, NULL, NULL, &values, NULL, NULL, NULL, NULL);
+  RegCloseKey(key);
+  if (error == ERROR_SUCCESS && keys == 0 && values == 0) delete_created_key(path);
+}
+
+static void delete_empty_settings(void) {
+  delete_if_empty(SETTINGS_KEY);
+  delete_if_empty(SETTINGS_PARENT);
+}
+
+static void unclaim_foreign_classes(const struct foreign_class *foreign, const BOOL *kept) {
+  for (int i = 0; i < FOREIGN_CLASSES; i++) {
+    if (kept[i]) give_foreign_class_back(&foreign[i]);
+  }
+  delete_empty_settings();
+}
+
+/* A class id that is ours and no longer wanted goes back to what it was. */
+static DWORD release_foreign_class(const struct foreign_class *class) {
+  struct allowed_classes classes;
+  classes.names[0] = class->id;
+  classes.count = 1;
+  if (is_allowed(class->id) && !was_foreign_class_allowed(class)) {
+    const DWORD error = change_allowed(remove_allowed, &classes);
+    if (error != ERROR_SUCCESS) return error;
+  }
+  return give_foreign_class_back(class);
+}
+
+HRESULT register_plugin(HINSTANCE module, const struct registration_options *options) {
   WCHAR path[PATH_UNITS];
   struct value_list list;
-  struct allowed_classes classes = {{PLUGIN_CLASS_ID, NULL}, {FALSE, FALSE}, 1};
+  struct allowed_classes classes;
+  struct foreign_class foreign[FOREIGN_CLASSES];
+  BOOL answered[FOREIGN_CLASSES];
+  BOOL kept[FOREIGN_CLASSES] = {FALSE, FALSE};
   PSECURITY_DESCRIPTOR permission = NULL;
   ULONG permission_size = 0;
   struct note note;
@@ -390,7 +487,9 @@ HRESULT register_plugin(const struct registration_options *options) {
   note.account[0] = 0;
   note.detail[0] = 0;
   list.count = 0;
-  const DWORD path_length = GetModuleFileNameW(own_module, path, PATH_UNITS);
+  list_foreign_classes(foreign);
+  memset(&classes, 0, sizeof classes);
+  const DWORD path_length = GetModuleFileNameW(module, path, PATH_UNITS);
   if (path_length == 0 || path_length == PATH_UNITS) {
     note_failure(&note, L"the DLL's path", path_length == 0 ? GetLastError() : ERROR_INSUFFICIENT_BUFFER);
     return fail(cause_registration_failed, &note);
@@ -406,29 +505,37 @@ HRESULT register_plugin(const struct registration_options *options) {
     return fail(cause_registration_failed, &note);
   }
 
-  const BOOL held_by_other = key_exists(REPLACED_CLASS_KEY) && !class_is_ours(REPLACED_CLASS_KEY);
-  const BOOL set_aside = held_by_other && options->take_over;
-  if (set_aside) {
-    const DWORD error = set_replaced_class_aside();
-    if (error != ERROR_SUCCESS) {
-      LocalFree(permission);
-      note_failure(&note, REPLACED_CLASS_KEY, error);
-      return fail(cause_registration_failed, &note);
+  enum cause cause = cause_registration_failed;
+  if (claim_foreign_classes(options, foreign, answered, kept, &note) == ERROR_SUCCESS) {
+    classes.names[classes.count++] = PLUGIN_CLASS_ID;
+    for (int i = 0; i < FOREIGN_CLASSES; i++) {
+      if (answered[i]) classes.names[classes.count++] = foreign[i].id;
     }
+    list_values(&list, path, permission, permission_size, foreign, answered);
+    cause = write_all(&list, &classes, &note);
   }
-  const BOOL with_replaced_class = !held_by_other || set_aside;
-  if (with_replaced_class) classes.names[classes.count++] = REPLACED_CLASS_ID;
-  list_values(&list, path, permission, permission_size, with_replaced_class);
-  const enum cause cause = write_all(&list, &classes, &note);
   LocalFree(permission);
   if (cause != cause_success) {
-    if (set_aside) give_replaced_class_back();
+    unclaim_foreign_classes(foreign, kept);
     return fail(cause, &note);
   }
-  if (!with_replaced_class) {
-    note_wide(&note, REPLACED_CLASS_ID);
-    return finish(cause_class_taken, &note, S_FALSE);
+
+  HRESULT result = S_OK;
+  for (int i = 0; i < FOREIGN_CLASSES; i++) {
+    const struct foreign_class *class = &foreign[i];
+    const BOOL wanted = i != KEY_VAULT || options->answer_key_vault;
+    if (answered[i]) continue;
+    if (!wanted && is_foreign_class_ours(class)) {
+      const DWORD error = release_foreign_class(class);
+      if (error == ERROR_SUCCESS) continue;
+      note_failure(&note, class->key, error);
+      return fail(cause_registration_failed, &note);
+    }
+    if (!wanted) continue;
+    note_wide(&note, class->id);
+    result = finish(cause_class_taken, &note, S_FALSE);
   }
+  if (result != S_OK) return result;
   note_wide(&note, path);
   return finish(cause_registered, &note, S_OK);
 }
@@ -441,27 +548,36 @@ static void removed(DWORD error, const WCHAR *what, enum cause *cause, struct no
 }
 
 HRESULT unregister_plugin(void) {
-  struct allowed_classes classes = {{PLUGIN_CLASS_ID, NULL}, {FALSE, FALSE}, 1};
+  struct foreign_class foreign[FOREIGN_CLASSES];
+  struct allowed_classes classes;
   enum cause cause = cause_success;
   struct note note;
 
   note.account[0] = 0;
   note.detail[0] = 0;
-  const BOOL give_back = key_exists(REPLACED_KEY L"\\CLSID");
-  const BOOL replaced_is_ours = class_is_ours(REPLACED_CLASS_KEY);
-  /* A class without a registration is a leftover of ours, if CLSID went and the list could not be changed. */
-  if ((replaced_is_ours || !key_exists(REPLACED_CLASS_KEY)) && !(give_back && replaced_class_was_allowed())) {
-    classes.names[classes.count++] = REPLACED_CLASS_ID;
+  memset(&classes, 0, sizeof classes);
+  list_foreign_classes(foreign);
+  classes.names[classes.count++] = PLUGIN_CLASS_ID;
+  for (int i = 0; i < FOREIGN_CLASSES; i++) {
+    const struct foreign_class *class = &foreign[i];
+    /* The replaced class without a registration is a leftover of a version that kept nothing about it. */
+    const BOOL ours = is_foreign_class_ours(class) || (i == REPLACED && !key_exists(class->key));
+    if (ours && !was_foreign_class_allowed(class)) classes.names[classes.count++] = class->id;
   }
   BOOL any_allowed = FALSE;
   for (int i = 0; i < classes.count; i++) any_allowed = any_allowed || is_allowed(classes.names[i]);
   if (any_allowed) removed(change_allowed(remove_allowed, &classes), COM_CLASSES, &cause, &note);
 
   removed(delete_tree(CLASSES L"CLSID", PLUGIN_CLASS_ID), PLUGIN_CLASS_KEY, &cause, &note);
-  if (give_back) removed(give_replaced_class_back(), REPLACED_CLASS_KEY, &cause, &note);
-  else if (replaced_is_ours) removed(delete_tree(CLASSES L"CLSID", REPLACED_CLASS_ID), REPLACED_CLASS_KEY, &cause, &note);
+  for (int i = 0; i < FOREIGN_CLASSES; i++) {
+    const struct foreign_class *class = &foreign[i];
+    /* As long as CCG is allowed to use it, the class id has to be known as ours: for the next try. */
+    if (is_foreign_class_ours(class) && is_allowed(class->id) && !was_foreign_class_allowed(class)) continue;
+    removed(give_foreign_class_back(class), class->key, &cause, &note);
+  }
   removed(delete_tree(CLASSES L"AppID", PLUGIN_APP_ID), APP_KEY, &cause, &note);
   if (cause != cause_success) return fail(cause, &note);
+  delete_empty_settings();
 
   /* The entry goes out while its source is still known. */
   note_wide(&note, PLUGIN_CLASS_ID);

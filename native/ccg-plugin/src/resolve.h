@@ -8,8 +8,8 @@
 
 /*
  * The seam between COM and the sources of credentials: one function, which decides by the form of
- * the input where the credentials come from. Today every input is `<namespace>:<name>` and the source
- * is the account provider; another form is another branch here, and nothing else.
+ * the input whom to ask: the account provider of a namespace, or the one that answers for Azure Key
+ * Vault. Both are asked in the same way.
  *
  * `length` is in UTF-16 code units. Credentials count only with cause_success; wipe them always.
  * `timeout` is in milliseconds, for everything together. `note` is filled for the event log.

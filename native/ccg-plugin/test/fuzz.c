@@ -48,17 +48,32 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   REQUIRE(units);
   memcpy(units, data, length * 2);
   const enum cause cause = parse_plugin_input(units, length, &reference, &detail);
-  if (cause == cause_success) {
+  if (cause != cause_success) REQUIRE(!reference.directory_name[0] && !reference.object_name[0] && !reference.is_key_vault);
+  else if (reference.is_key_vault) {
+    /* What was accepted is two values in fixed places, and can't leave a header line; read again it is the same. */
+    const size_t second = strlen(reference.object_name);
+    struct account_reference again;
+    uint16_t object[PLUGIN_INPUT_MAX];
+    REQUIRE(strcmp(reference.directory_name, KEY_VAULT_DIRECTORY) == 0 && second <= length && second <= PLUGIN_INPUT_MAX);
+    REQUIRE(memcmp(reference.object_name, "ObjectId=", 9) == 0 && memcmp(reference.object_name + 45, ";SecretUri=", 11) == 0);
+    REQUIRE(shown_object_length(reference.object_name) >= 45 && shown_object_length(reference.object_name) <= second);
+    for (size_t i = 0; i < second; i++) {
+      REQUIRE(reference.object_name[i] > ' ' && reference.object_name[i] < 0x7F && !strchr("\"'\\", reference.object_name[i]));
+      object[i] = (uint16_t)reference.object_name[i];
+    }
+    REQUIRE(parse_plugin_input(object, second, &again, &detail) == cause_success);
+    REQUIRE(strcmp(reference.object_name, again.object_name) == 0);
+  } else {
     /* What was accepted is the input again, and can't leave a directory or a header line. */
-    const size_t first = strlen(reference.namespace_name);
-    const size_t second = strlen(reference.secret_name);
+    const size_t first = strlen(reference.directory_name);
+    const size_t second = strlen(reference.object_name);
     REQUIRE(first > 0 && first <= NAMESPACE_MAX && second > 0 && second <= SECRET_NAME_MAX);
     REQUIRE(first + 1 + second == length && units[first] == ':');
-    for (size_t i = 0; i < first; i++) REQUIRE(units[i] == (uint16_t)reference.namespace_name[i]);
-    for (size_t i = 0; i < second; i++) REQUIRE(units[first + 1 + i] == (uint16_t)reference.secret_name[i]);
-    REQUIRE(!strpbrk(reference.namespace_name, "./\\:\r\n ") && !strpbrk(reference.secret_name, "/\\:\r\n "));
-    REQUIRE(!strstr(reference.secret_name, ".."));
-  } else REQUIRE(!reference.namespace_name[0] && !reference.secret_name[0]);
+    for (size_t i = 0; i < first; i++) REQUIRE(units[i] == (uint16_t)reference.directory_name[i]);
+    for (size_t i = 0; i < second; i++) REQUIRE(units[first + 1 + i] == (uint16_t)reference.object_name[i]);
+    REQUIRE(!strpbrk(reference.directory_name, "./\\:\r\n ") && !strpbrk(reference.object_name, "/\\:\r\n "));
+    REQUIRE(!strstr(reference.object_name, ".."));
+  }
   free(units);
   return 0;
 }

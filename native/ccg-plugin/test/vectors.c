@@ -185,8 +185,16 @@ static int plugin_input(const struct vector *vector) {
   const enum cause cause = parse_plugin_input(exact, input->length, &reference, &detail);
   free(exact);
   if (!is_cause(vector, cause)) return 0;
-  if (cause != cause_success) return reference.namespace_name[0] == 0 && reference.secret_name[0] == 0;
-  return is_ascii(vector, "namespace", reference.namespace_name) && is_ascii(vector, "secret", reference.secret_name);
+  if (cause != cause_success) return reference.directory_name[0] == 0 && reference.object_name[0] == 0;
+  if (reference.is_key_vault) {
+    char shown[PLUGIN_INPUT_MAX + 1];
+    const size_t length = shown_object_length(reference.object_name);
+    memcpy(shown, reference.object_name, length);
+    shown[length] = 0;
+    return strcmp(reference.directory_name, KEY_VAULT_DIRECTORY) == 0 && is_ascii(vector, "keyVault", reference.object_name) &&
+           is_ascii(vector, "shown", shown);
+  }
+  return is_ascii(vector, "namespace", reference.directory_name) && is_ascii(vector, "secret", reference.object_name);
 }
 
 static int port_file(const struct vector *vector) {

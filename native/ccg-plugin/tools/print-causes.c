@@ -45,7 +45,7 @@ static void print_markdown(void) {
   for (size_t i = 0; i < ROWS; i++) {
     const uint32_t result = 0xA0CC0000u | rows[i].number;
     printf("| %u | `0x%08X` | %d | `%s` | ", rows[i].number, result, (int32_t)result, rows[i].name);
-    print_escaped(rows[i].sentence, "|", "\\");
+    print_escaped(rows[i].sentence, "<|", "\\");
     printf(" | ");
     print_escaped(rows[i].remedy, "<|", "\\");
     puts(" |");
