@@ -4,7 +4,8 @@
  *
  * The program has two parts. The head is plain code: the entry point and what has to start at once (`sallyport token` runs
  * at every `kubectl` call). The rest, a megabyte and a half of servers and their libraries, lies compressed in a comment
- * behind it, which the engine only skims; a command of that part unpacks it. `docs/decisions/0052` says why.
+ * behind it, which the engine only skims; a command of that part unpacks it. `docs/decisions/0052` says why. Microsoft's
+ * client libraries for Azure are a packed part of their own, which only a provider with Key Vault unpacks (`0100`).
  * @module
  */
 import { build, type BuildOptions, type Metafile, type OutputFile, type Plugin } from "esbuild";
@@ -20,6 +21,11 @@ const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as
 const packed: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(commandsOfEntryPoint().map((name) => [`src/commands/${name}.ts`, ["run"]])),
   "src/authenticator/settings.ts": ["readConfigFile"],
+};
+
+/** The same for what the packed part imports only sometimes. It shares no module with the rest. */
+const packedApart: Readonly<Record<string, readonly string[]>> = {
+  "src/secret-store/azure-key-vault/azure-sdk.ts": ["createSdkReader"],
 };
 
 /** Every command that the entry point names, but those that have to start at once. */
@@ -48,24 +54,50 @@ const lazyBuiltins: Plugin = {
   },
 };
 
-/** In the head, a packed module is what comes out of the packed part under its name. */
-const unpacking: Plugin = {
-  name: "unpacking",
+/**
+ * Azure's client libraries bring agents for the environment's proxies, which are never asked: `azure-transport.ts` sends their
+ * requests (`docs/decisions/0101`). What stands in for them keeps the libraries' constructors working.
+ */
+const withoutProxyAgents: Plugin = {
+  name: "without-proxy-agents",
   setup(bundling) {
-    bundling.onResolve({ filter: /^\..*\.ts$/ }, ({ path, resolveDir, kind }) => {
-      const name = relative(root, resolve(resolveDir, path));
-      return kind === "dynamic-import" && name in packed ? { path: name, namespace: "packed" } : undefined;
-    });
-    bundling.onLoad({ filter: /.*/, namespace: "packed" }, ({ path }) => ({
-      contents: `
-        import { unpack } from "./scripts/unpack.mjs";
-        const { ${(packed[path] ?? []).join(", ")} } = await (await unpack(import.meta.url))(${JSON.stringify(path)});
-        export { ${(packed[path] ?? []).join(", ")} };`,
+    bundling.onResolve({ filter: /^https?-proxy-agent$/ }, ({ path }) => ({ path, namespace: "unused" }));
+    bundling.onLoad({ filter: /.*/, namespace: "unused" }, () => ({
+      contents: "export class HttpProxyAgent {} export class HttpsProxyAgent {}",
       loader: "js",
-      resolveDir: root,
     }));
   },
 };
+
+/** Outside its part, a packed module is what comes out of the part under its name. */
+function unpacking(part: string, modules: Readonly<Record<string, readonly string[]>>): Plugin {
+  return {
+    name: "unpacking",
+    setup(bundling) {
+      bundling.onResolve({ filter: /^\..*\.ts$/ }, ({ path, resolveDir, kind }) => {
+        const name = relative(root, resolve(resolveDir, path));
+        return kind === "dynamic-import" && name in modules ? { path: name, namespace: "packed" } : undefined;
+      });
+      bundling.onLoad({ filter: /.*/, namespace: "packed" }, ({ path }) => ({
+        contents: `
+          import { unpack } from "./scripts/unpack.mjs";
+          const load = await unpack(import.meta.url, ${JSON.stringify(part)});
+          const { ${(modules[path] ?? []).join(", ")} } = await load(${JSON.stringify(path)});
+          export { ${(modules[path] ?? []).join(", ")} };`,
+        loader: "js",
+        resolveDir: root,
+      }));
+    },
+  };
+}
+
+/** The entry of a packed part: its modules by name. */
+function entryOf(modules: Readonly<Record<string, readonly string[]>>): string {
+  return `const modules = {${Object.keys(modules)
+    .map((path) => `${JSON.stringify(path)}: () => import(${JSON.stringify(`./${path}`)})`)
+    .join(",")}};
+      export const load = (name) => modules[name]();`;
+}
 
 const common = {
   bundle: true,
@@ -92,7 +124,7 @@ export interface Bundle {
 export interface Program extends Bundle {
   /** Source map of the packed part. */
   readonly map: string;
-  /** Characters of the two parts. */
+  /** Characters of the head and of all that is packed. */
   readonly sizes: { readonly head: number; readonly packed: number };
 }
 
@@ -101,10 +133,7 @@ export async function bundleProgram(name: string): Promise<Program> {
   const rest = await build({
     ...common,
     stdin: {
-      contents: `const modules = {${Object.keys(packed)
-        .map((path) => `${JSON.stringify(path)}: () => import(${JSON.stringify(`./${path}`)})`)
-        .join(",")}};
-      export const load = (name) => modules[name]();`,
+      contents: entryOf(packed),
       resolveDir: root,
       sourcefile: "packed.js",
     },
@@ -112,7 +141,13 @@ export async function bundleProgram(name: string): Promise<Program> {
     outfile: join(root, "dist", name),
     sourcemap: "linked",
     sourcesContent: false,
-    plugins: [lazyBuiltins],
+    plugins: [unpacking("packed-apart", packedApart), lazyBuiltins],
+    banner: { js: requireBanner },
+  });
+  const apart = await build({
+    ...common,
+    stdin: { contents: entryOf(packedApart), resolveDir: root, sourcefile: "packed-apart.js" },
+    plugins: [withoutProxyAgents, lazyBuiltins],
     banner: { js: requireBanner },
   });
   const head = await build({
@@ -121,17 +156,17 @@ export async function bundleProgram(name: string): Promise<Program> {
     // Lines stay lines, so that a report from the head can be read without a map.
     minify: false,
     minifySyntax: true,
-    plugins: [unpacking, lazyBuiltins],
+    plugins: [unpacking("packed", packed), lazyBuiltins],
   });
   const headText = outputText(head, ".js");
-  const packedText = brotliCompressSync(outputText(rest, ".mjs"), {
-    params: { [constants.BROTLI_PARAM_QUALITY]: 9 },
-  }).toString("base64");
+  const pack = (text: string): string =>
+    brotliCompressSync(text, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } }).toString("base64");
+  const [packedText, apartText] = [pack(outputText(rest, ".mjs")), pack(outputText(apart, ".js"))];
   return {
-    text: `${headText}//packed:${packedText}\n`,
+    text: `${headText}//packed-apart:${apartText}\n//packed:${packedText}\n`,
     map: outputText(rest, ".map"),
-    sizes: { head: headText.length, packed: packedText.length },
-    packages: packagesOf(head.metafile, rest.metafile),
+    sizes: { head: headText.length, packed: packedText.length + apartText.length },
+    packages: packagesOf(head.metafile, rest.metafile, apart.metafile),
   };
 }
 
@@ -140,7 +175,7 @@ export async function bundleExecutable(): Promise<Bundle> {
   const whole = await build({
     ...common,
     entryPoints: [join(root, "src/main.ts")],
-    plugins: [lazyBuiltins],
+    plugins: [withoutProxyAgents, lazyBuiltins],
     banner: { js: requireBanner },
   });
   return { text: outputText(whole, ".js"), packages: packagesOf(whole.metafile) };

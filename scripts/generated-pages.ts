@@ -5,6 +5,7 @@
 import { errorTable } from "../src/errors.ts";
 import { createAccountProviderMetrics } from "../src/observe/account-provider-metrics.ts";
 import { createAuthenticatorMetrics } from "../src/observe/authenticator-metrics.ts";
+import { createKeyVaultMetrics } from "../src/observe/key-vault-metrics.ts";
 import { createKubernetesMetrics } from "../src/observe/kubernetes-metrics.ts";
 import { createLoginMetrics } from "../src/observe/login-metrics.ts";
 import { createRegistry, type Registry } from "../src/observe/metrics.ts";
@@ -43,12 +44,14 @@ const registries: readonly (readonly [string, (registry: Registry) => void])[] =
     (registry) =>
       createAccountProviderMetrics(registry, {
         storeConfirmedAt: () => 0,
+        accountsConfirmedAt: () => [],
         serverCertificateNotAfter: () => 0,
         connections: () => 0,
       }),
   ],
   ["Authenticator", (registry) => createAuthenticatorMetrics(registry)],
   ["Directory login", (registry) => createLoginMetrics(registry)],
+  ["Reading from Azure Key Vault", (registry) => createKeyVaultMetrics(registry)],
   ["Reading from Kubernetes", (registry) => createKubernetesMetrics(registry)],
 ];
 

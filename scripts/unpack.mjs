@@ -1,5 +1,5 @@
 /**
- * Part of the bundle's head (`build.ts`): makes a module of what lies packed in the last line of the bundle's own file.
+ * Part of the bundle (`build.ts`): makes a module of what lies packed in one of the last lines of the bundle's own file.
  * @module
  */
 import { readFileSync } from "node:fs";
@@ -7,23 +7,32 @@ import { registerHooks } from "node:module";
 import { fileURLToPath } from "node:url";
 import { brotliDecompressSync } from "node:zlib";
 
-/** @type {Promise<(name: string) => Promise<Record<string, unknown>>> | undefined} */
-let unpacked;
+/** @typedef {(name: string) => Promise<Record<string, unknown>>} Load */
+
+/** @type {Map<string, Promise<Load>>} */
+const unpacked = new Map();
 
 /**
- * @param {string} bundle URL of the bundle.
- * @returns {Promise<(name: string) => Promise<Record<string, unknown>>>} loads a packed module by its name.
+ * @param {string} bundle URL of the bundle, or of a part of it.
+ * @param {string} part name of the packed part.
+ * @returns {Promise<Load>} loads a packed module by its name.
  */
-export function unpack(bundle) {
-  unpacked ??= evaluate(bundle);
-  return unpacked;
+export function unpack(bundle, part) {
+  const known = unpacked.get(part) ?? evaluate(bundle.split("?")[0] ?? "", part);
+  unpacked.set(part, known);
+  return known;
 }
 
-/** @param {string} bundle */
-async function evaluate(bundle) {
+/**
+ * @param {string} bundle
+ * @param {string} part
+ */
+async function evaluate(bundle, part) {
   const text = readFileSync(fileURLToPath(bundle), "latin1");
-  const source = brotliDecompressSync(Buffer.from(text.slice(text.lastIndexOf("//packed:") + 9), "base64"));
-  const url = `${bundle}?packed`;
+  const mark = `//${part}:`;
+  const begin = text.lastIndexOf(mark) + mark.length;
+  const source = brotliDecompressSync(Buffer.from(text.slice(begin, text.indexOf("\n", begin)), "base64"));
+  const url = `${bundle}?${part}`;
   // The module keeps the bundle's address, so that its relative paths and its source map are found.
   const hooks = registerHooks({
     resolve: (specifier, context, next) =>

@@ -47,6 +47,12 @@ export const errorTable = {
       "Put ca/ca.crt, server/tls.crt, server/tls.key, client/tls.crt and client/tls.key there, or leave --tls-dir out.",
     exitCode: 1,
   },
+  E_KEY_VAULT_DIRECTORY_TAKEN: {
+    message: "The host directory {path} belongs to the account provider of {owner}, which is running.",
+    remedy:
+      "Let one provider of a host answer Key Vault plugin input: take azureKeyVault.pluginInput out of the other's accounts file.",
+    exitCode: 1,
+  },
   // Authenticator
   E_AUTHENTICATOR_STATE: {
     message: "The state directory {directory} of the authenticator cannot be used: {detail}",

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -90,6 +90,29 @@ test("the role that needs most of the bundle does its work from it", async () =>
 
   assert.match(stdout, /✔/);
   assert.doesNotMatch(stdout, /✘/);
+});
+
+test("a provider without Key Vault never reads the part with Azure's client libraries", async () => {
+  const text = await readFile(join(alone, "sallyport.mjs"), "utf8");
+  const broken = join(folder, "broken");
+  await mkdir(broken);
+  await writeFile(join(broken, "sallyport.mjs"), text.replace(/^(\/\/packed-apart:).*$/m, "$1####"));
+  const manifests = join(folder, "without-azure");
+  await cp(join(root, "examples/contoso"), manifests, { recursive: true });
+  const ask = (): Promise<unknown> =>
+    run(process.execPath, [
+      join(broken, "sallyport.mjs"),
+      "up",
+      "--once",
+      "--manifests",
+      manifests,
+      "--state",
+      join(folder, "state"),
+    ]);
+
+  await assert.rejects(ask());
+  await rm(join(manifests, "simulated-azure.yaml"));
+  await ask();
 });
 
 test("the source map names the sources of the packed part", async () => {

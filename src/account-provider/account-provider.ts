@@ -8,18 +8,26 @@ import { reasonOf } from "../errors.ts";
 import { createAccountProviderMetrics } from "../observe/account-provider-metrics.ts";
 import type { Log } from "../observe/log.ts";
 import type { Registry } from "../observe/metrics.ts";
-import type { SecretStore, StoreStatus } from "../secret-store/secret-store.ts";
+import { unusableBecause, type SecretStore, type StoreStatus } from "../secret-store/secret-store.ts";
 import { listen, loopbackAddresses, type Listener } from "../server/listener.ts";
 import { createOperations, type Readiness, type ReadinessCheck } from "../server/operations.ts";
 import { createTrustedRoots, type TrustedRoots } from "../windows-host/trusted-roots.ts";
 import type { WindowsHost } from "../windows-host/windows-host.ts";
 import { createCredentialsApplication } from "./credentials-application.ts";
 import { HostDirectory } from "./host-directory.ts";
+import {
+  claimKeyVaultDirectory,
+  confirmKeyVaultDirectory,
+  keyVaultDirectoryBeside,
+} from "./key-vault-directory.ts";
+import type { KeyVaultInputs } from "./key-vault-inputs.ts";
 import type { CertificateSet, ProviderCertificates } from "./provider-certificates.ts";
 import type { AccountProviderSettings } from "./settings.ts";
 
 export interface AccountProviderParts {
   readonly store: SecretStore;
+  /** Answers Key Vault plugin input; the provider closes it. Absent: such inputs are refused. */
+  readonly keyVaultInputs?: KeyVaultInputs | undefined;
   /** Absent with `--disable-mtls`. */
   readonly certificates: ProviderCertificates | undefined;
   /** Absent where access lists are file modes. */
@@ -34,12 +42,14 @@ export interface RunningAccountProvider {
   readonly addresses: readonly string[];
   readonly operationsAddresses: readonly string[];
   readonly hostDirectory: HostDirectory;
+  /** The reserved one for Key Vault plugin input. */
+  readonly keyVaultDirectory: HostDirectory | undefined;
   /** Removes the port, drains for at most the configured time, removes the other files. */
   stop(): Promise<void>;
 }
 
 /**
- * @throws {SallyportError} `E_LISTEN_FAILED`, `E_HOST_DIRECTORY`; nothing is left behind then. Rejects with the signal's
+ * @throws {SallyportError} `E_LISTEN_FAILED`, `E_HOST_DIRECTORY`, `E_KEY_VAULT_DIRECTORY_TAKEN`; nothing is left behind then. Rejects with the signal's
  * reason when it is aborted before the provider is up.
  */
 export async function startAccountProvider(
@@ -47,16 +57,30 @@ export async function startAccountProvider(
   parts: AccountProviderParts,
   signal: AbortSignal,
 ): Promise<RunningAccountProvider> {
-  const { certificates, log, registry, store, windows } = parts;
+  const { certificates, keyVaultInputs, log, registry, store, windows } = parts;
   const clock = parts.clock ?? systemClock;
   let listener: Listener | undefined;
   let storeReady = false;
   const metrics = createAccountProviderMetrics(registry, {
     storeConfirmedAt: () => store.status().confirmedAt,
+    accountsConfirmedAt() {
+      const named = settings.secrets === "all" ? [] : settings.secrets;
+      const inputs = keyVaultInputs?.status();
+      return [
+        ...named.map((name) => [name, store.statusOf(name)?.confirmedAt ?? 0] as const),
+        ...(inputs === undefined ? [] : [["plugin-input", inputs.confirmedAt] as const]),
+      ];
+    },
     serverCertificateNotAfter: () => certificates?.current().serverNotAfter ?? 0,
     connections: () => listener?.connections() ?? 0,
   });
   const hostDirectory = new HostDirectory(settings.hostDirectory, windows);
+  const keyVaultDirectory =
+    keyVaultInputs === undefined
+      ? undefined
+      : new HostDirectory(keyVaultDirectoryBeside(settings.hostDirectory), windows);
+  /** Every directory in which a plugin may look for us. */
+  const directories = [hostDirectory, ...(keyVaultDirectory === undefined ? [] : [keyVaultDirectory])];
   const roots = windows === undefined ? undefined : createTrustedRoots(settings.hostDirectory, windows, log);
   if (certificates === undefined) {
     log.warn("account-provider.mtls-disabled", {
@@ -67,7 +91,7 @@ export async function startAccountProvider(
   const operations = createOperations({
     log,
     registry,
-    checks: readinessChecks(settings, store, certificates, clock, () => storeReady),
+    checks: readinessChecks(settings, store, keyVaultInputs, certificates, clock, () => storeReady),
   });
   const operationsListener = await listen({
     name: "operations",
@@ -86,6 +110,7 @@ export async function startAccountProvider(
     const application = createCredentialsApplication({
       namespace: settings.namespace,
       store,
+      keyVaultInputs,
       ...(certificates === undefined
         ? {}
         : { acceptsClient: (client) => certificates.acceptsClient(client) }),
@@ -93,6 +118,10 @@ export async function startAccountProvider(
       log,
       metrics,
     });
+    if (settings.writeHostFiles && keyVaultDirectory !== undefined) {
+      await claimKeyVaultDirectory(keyVaultDirectory, settings.namespace);
+      undo.push(() => removeOwnFiles(keyVaultDirectory, undefined, log, settings.namespace));
+    }
     const running = await listen({
       name: "credentials",
       addresses: loopbackAddresses(settings.port),
@@ -103,20 +132,22 @@ export async function startAccountProvider(
     listener = running;
     if (settings.writeHostFiles) undo.push(() => removeOwnFiles(hostDirectory, roots, log));
     undo.push(() => running.close(settings.drainMs));
-    if (settings.writeHostFiles) undo.push(() => hostDirectory.withdrawPort(running.port));
+    if (settings.writeHostFiles) {
+      for (const directory of directories) undo.push(() => directory.withdrawPort(running.port));
+    }
 
     const files = new LatestOnly(async (set: CertificateSet) => {
-      await hostDirectory.writeClientFiles(set.clientFiles);
+      for (const directory of directories) await directory.writeClientFiles(set.clientFiles);
       const failures = await roots?.replace(set.authorities);
       for (const failure of failures ?? []) {
         metrics.hostFilesFailed();
         log.error("host.files-failed", { reason: failure });
       }
       certificates?.confirmPublished(set);
-      log.info("host.files-written", { directory: hostDirectory.path });
+      log.info("host.files-written", { directories: directories.map(({ path }) => path) });
     });
     if (settings.writeHostFiles) {
-      await hostDirectory.prepare();
+      for (const directory of directories) await directory.prepare();
       if (certificates !== undefined) await files.run(certificates.current());
     }
     certificates?.onChange((set) => {
@@ -132,24 +163,31 @@ export async function startAccountProvider(
         log.error("host.files-failed", { reason: reasonOf(error) });
       });
     });
-    if (settings.writeHostFiles) await hostDirectory.writePort(running.port);
+    if (settings.writeHostFiles) {
+      for (const directory of directories) await directory.writePort(running.port);
+      if (keyVaultDirectory !== undefined)
+        await confirmKeyVaultDirectory(keyVaultDirectory, settings.namespace);
+    }
     log.info("service.ready", { serves: store.describe() });
     return {
       port: running.port,
       addresses: running.addresses,
       operationsAddresses: operationsListener.addresses,
       hostDirectory,
+      keyVaultDirectory,
       async stop() {
         log.info("service.draining");
         certificates?.close();
         await files.idle();
         for (const step of undo.toReversed()) await step();
+        await keyVaultInputs?.close();
         log.info("service.stopped");
       },
     };
   } catch (error) {
     certificates?.close();
     for (const step of undo.toReversed()) await step().catch(() => undefined);
+    await keyVaultInputs?.close();
     throw error;
   }
 
@@ -168,6 +206,9 @@ export async function startAccountProvider(
         key: found.key,
         problem: found.problem,
       });
+    } else if (found.outcome !== "found") {
+      metrics.accountProblems(name, [{ key: "value", problem: found.outcome }]);
+      log.warn("secret.unusable", { secret, problem: unusableBecause(found) });
     } else {
       metrics.accountProblems(name, found.warnings);
       for (const { key, problem } of found.warnings) log.warn("secret.suspicious", { secret, key, problem });
@@ -179,6 +220,7 @@ export async function startAccountProvider(
 function readinessChecks(
   settings: AccountProviderSettings,
   store: SecretStore,
+  keyVaultInputs: KeyVaultInputs | undefined,
   certificates: ProviderCertificates | undefined,
   clock: Clock,
   storeReady: () => boolean,
@@ -193,7 +235,9 @@ function readinessChecks(
       : settings.secrets.map((name) => ({
           name: `secret ${settings.namespace}/${name}`,
           check: () =>
-            storeReady() ? secretReadiness(store, name) : { ready: false, reason: "not read yet" },
+            storeReady()
+              ? secretReadiness(store, name, clock.now())
+              : { ready: false, reason: "not read yet" },
         }));
   const certificate: ReadinessCheck = {
     name: "certificate",
@@ -207,24 +251,47 @@ function readinessChecks(
         : { ready: true, note: `${fault}; the present one ends in ${seconds(left)}` };
     },
   };
-  return [source, ...secrets, certificate];
+  const inputs: readonly ReadinessCheck[] =
+    keyVaultInputs === undefined
+      ? []
+      : [
+          {
+            name: "key vault plugin input",
+            check() {
+              const status = keyVaultInputs.status();
+              return status === undefined
+                ? { ready: true }
+                : { ready: true, ...staleness(status, clock.now()) };
+            },
+          },
+        ];
+  return [source, ...secrets, ...inputs, certificate];
 }
 
 function sourceReadiness(status: StoreStatus, now: number): Readiness {
   const reason = status.reason ?? "no reason given";
   if (status.state === "syncing") return { ready: false, reason: `not read yet: ${reason}` };
-  if (status.state === "synced") return { ready: true };
+  return { ready: true, ...staleness(status, now) };
+}
+
+function staleness({ state, confirmedAt, reason }: StoreStatus, now: number): { readonly note?: string } {
+  if (state === "synced") return {};
   return {
-    ready: true,
-    note: `stale for ${seconds(now - status.confirmedAt)}, the last good state is served: ${reason}`,
+    note: `stale for ${seconds(now - confirmedAt)}, the last good state is served: ${reason ?? "no reason given"}`,
   };
 }
 
-function secretReadiness(store: SecretStore, name: string): Readiness {
+function secretReadiness(store: SecretStore, name: string, now: number): Readiness {
   const found = store.find(name);
-  if (found.outcome === "found") return { ready: true };
-  if (found.outcome === "missing") return { ready: false, reason: "is not there" };
-  return { ready: false, reason: `its key ${found.key} is ${found.problem}` };
+  if (found.outcome === "invalid")
+    return { ready: false, reason: `its ${keyWords(found.key)} is ${found.problem}` };
+  if (found.outcome !== "found") return { ready: false, reason: unusableBecause(found) };
+  const status = store.statusOf(name);
+  return status === undefined ? { ready: true } : { ready: true, ...staleness(status, now) };
+}
+
+function keyWords(key: string): string {
+  return key === "value" ? key : `key ${key}`;
 }
 
 function seconds(milliseconds: number): string {
@@ -236,8 +303,10 @@ async function removeOwnFiles(
   directory: HostDirectory,
   roots: TrustedRoots | undefined,
   log: Log,
+  owner?: string,
 ): Promise<void> {
-  if (!(await directory.holdsOwnFiles())) {
+  const foreign = owner !== undefined && (await directory.readOwner()) !== owner;
+  if (foreign || !(await directory.holdsOwnFiles())) {
     log.info("host.left-alone", {
       directory: directory.path,
       reason: "another account provider has taken over",

@@ -20,6 +20,12 @@ suite("the account that a request asks for", () => {
     });
   }
 
+  test("may be one that a Key Vault input names", () => {
+    const text = "ObjectId=1;SecretUri=https://x";
+
+    assert.deepEqual(askedAccount(text), { asked: "key-vault-input", text });
+  });
+
   for (const [what, header] of [
     ["a slash", "a/b"],
     ["two dots", ".."],

@@ -9,6 +9,8 @@ const objectName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 
 export type AskedAccount =
   | { readonly asked: "account"; readonly name: string }
+  /** The input of Microsoft's Key Vault plugin, or something like it; not checked yet. */
+  | { readonly asked: "key-vault-input"; readonly text: string }
   /** No `object` header, or an empty one: status 400. */
   | { readonly asked: "nothing" }
   /** A name that no Secret can have: status 404, as for a Secret that is not there. */
@@ -17,6 +19,8 @@ export type AskedAccount =
 /** @param header the request's `object` header as Node gives it: several are joined by `, `, which is no name. */
 export function askedAccount(header: string | readonly string[] | undefined): AskedAccount {
   if (header === undefined || header === "") return { asked: "nothing" };
+  // No name of a Kubernetes object has one.
+  if (typeof header === "string" && header.includes("=")) return { asked: "key-vault-input", text: header };
   if (typeof header !== "string" || header.length > 253 || !objectName.test(header))
     return { asked: "impossible-name" };
   return { asked: "account", name: header };

@@ -10,14 +10,17 @@ import type {
   CredentialRequestOutcome,
 } from "../observe/account-provider-metrics.ts";
 import type { Log } from "../observe/log.ts";
-import type { SecretStore } from "../secret-store/secret-store.ts";
+import type { AccountOrigin, AccountOutcome, SecretStore } from "../secret-store/secret-store.ts";
 import { createApplication, type Application } from "../server/application.ts";
 import { checkClientCertificate, type ClientCertificate } from "../server/client-certificate.ts";
 import { askedAccount, credentialsBody } from "./credentials-answer.ts";
+import type { KeyVaultInputs } from "./key-vault-inputs.ts";
 
 export interface CredentialsApplicationOptions {
   readonly namespace: string;
   readonly store: SecretStore;
+  /** Absent: inputs that name a Key Vault secret are refused. */
+  readonly keyVaultInputs?: KeyVaultInputs | undefined;
   /** Decides about a client certificate of our authority; absent: plain HTTP, everyone is served (`--disable-mtls`). */
   readonly acceptsClient?: (certificate: ClientCertificate) => boolean;
   readonly clock: Clock;
@@ -25,10 +28,19 @@ export interface CredentialsApplicationOptions {
   readonly metrics: AccountProviderMetrics;
 }
 
+/** What the audit line says beside outcome and time; never a value. */
+type Fields = Readonly<Record<string, string | number>>;
+
 export function createCredentialsApplication(options: CredentialsApplicationOptions): Application {
-  const { acceptsClient, clock, log, metrics, namespace, store } = options;
+  const { acceptsClient, clock, keyVaultInputs, log, metrics, namespace, store } = options;
   const application = createApplication({ log });
   const { routes } = application;
+  // Without a logger of its own, Fastify does not take the time.
+  const began = new WeakMap<FastifyRequest, number>();
+  routes.addHook("onRequest", (request, _reply, next) => {
+    began.set(request, performance.now());
+    next();
+  });
 
   if (acceptsClient !== undefined) {
     routes.addHook("onRequest", (request, reply, next) => {
@@ -44,32 +56,92 @@ export function createCredentialsApplication(options: CredentialsApplicationOpti
 
   routes.get("/provider", (request, reply) => {
     const asked = askedAccount(request.headers["object"]);
-    if (asked.asked === "nothing") return end(request, reply, 400, "no-name");
-    if (asked.asked === "impossible-name") return end(request, reply, 404, "impossible-name");
-    const secret = `${namespace}/${asked.name}`;
-    const found = store.find(asked.name);
+    switch (asked.asked) {
+      case "nothing":
+        return end(request, reply, 400, "no-name");
+      case "impossible-name":
+        return end(request, reply, 404, "impossible-name");
+      case "account": {
+        const origin = originFields(store.origin(asked.name));
+        return answer(request, reply, store.find(asked.name), {
+          secret: `${namespace}/${asked.name}`,
+          ...origin,
+        });
+      }
+      case "key-vault-input":
+        return answerInput(request, reply, asked.text);
+    }
+  });
+
+  async function answerInput(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    text: string,
+  ): Promise<FastifyReply> {
+    const answered = await (keyVaultInputs?.find(text) ?? {
+      allowed: false as const,
+      reason: "switched off" as const,
+    });
+    if (!answered.allowed) {
+      metrics.inputRefused(answered.reason);
+      return end(request, reply, 404, "input-refused", { reason: answered.reason });
+    }
+    return answer(request, reply, answered.outcome, {
+      secret: answered.secret,
+      identity: answered.objectId,
+      ...originFields(answered.origin),
+    });
+  }
+
+  function answer(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    found: AccountOutcome,
+    fields: Fields,
+  ): FastifyReply {
     switch (found.outcome) {
       case "found":
         void reply
           .header("content-type", "application/json; charset=utf-8")
           .header("cache-control", "no-store");
-        return end(request, reply, 200, "answered", { secret }, credentialsBody(found.account));
+        return end(request, reply, 200, "answered", fields, credentialsBody(found.account));
       case "missing":
-        return end(request, reply, 404, "secret-missing", { secret });
+        return end(request, reply, 404, "secret-missing", fields);
       case "invalid":
-        return end(request, reply, 404, "secret-invalid", { secret, key: found.key, problem: found.problem });
+        return end(request, reply, 404, "secret-invalid", {
+          ...fields,
+          key: found.key,
+          problem: found.problem,
+        });
+      case "refused":
+        return end(request, reply, 404, "secret-refused", { ...fields, reason: found.reason });
+      case "unavailable":
+        return end(request, reply, 404, "secret-unavailable", { ...fields, reason: found.reason });
     }
-  });
+  }
+
+  /** Who answers, with which version, how old. */
+  function originFields(origin: AccountOrigin | undefined): Fields {
+    if (origin === undefined) return {};
+    const { confirmedAt, store: kind, version } = origin;
+    return {
+      store: kind,
+      ...(version === undefined ? {} : { version }),
+      ...(confirmedAt === 0
+        ? {}
+        : { ageSeconds: Math.max(0, Math.round((clock.now() - confirmedAt) / 1000)) }),
+    };
+  }
 
   function end(
     request: FastifyRequest,
     reply: FastifyReply,
     status: number,
     outcome: CredentialRequestOutcome,
-    fields: Readonly<Record<string, string>> = {},
+    fields: Fields = {},
     body?: string,
   ): FastifyReply {
-    const milliseconds = reply.elapsedTime;
+    const milliseconds = performance.now() - (began.get(request) ?? performance.now());
     metrics.requestEnded(outcome, milliseconds / 1000);
     log.info("credentials.requested", {
       requestId: request.id,

@@ -5,6 +5,7 @@
  *     <host directory>/ssl/ca/ca.crt                  the authorities (PEM; two while one replaces the other)
  *     <host directory>/ssl/client/tls.crt, tls.key    identity of Sallyport's plugin (PEM)
  *     <host directory>/ssl/client/tls.pfx             identity of the released plugin (PKCS#12, empty password)
+ *     <host directory>/owner.txt                      whose directory it is, where several providers could want it
  *
  * @module
  */
@@ -27,6 +28,7 @@ export const hostFileNames = {
   clientCertificate: "ssl/client/tls.crt",
   clientKey: "ssl/client/tls.key",
   clientPfx: "ssl/client/tls.pfx",
+  owner: "owner.txt",
 } as const;
 
 /** Directories of the host directory, parents first. Those of the provider that came before ours are cleared, too. */
@@ -87,6 +89,17 @@ export class HostDirectory {
     else await this.#write(this.file("clientPfx"), files.pfx);
   }
 
+  /** Puts the owner's name there. @throws {SallyportError} `E_HOST_DIRECTORY` */
+  async writeOwner(owner: string): Promise<void> {
+    await this.#guard("prepare", this.path, () => this.#makeDirectory(this.path));
+    await this.#write(this.file("owner"), owner);
+  }
+
+  /** Whose directory it is; `undefined` when nobody has said so. */
+  async readOwner(): Promise<string | undefined> {
+    return await readFile(this.file("owner"), "utf8").catch(() => undefined);
+  }
+
   /** Last of all: with the port, the plugin finds everything. @throws {SallyportError} `E_HOST_DIRECTORY` */
   async writePort(port: number): Promise<void> {
     await this.#write(this.file("port"), String(port));
@@ -126,6 +139,8 @@ export class HostDirectory {
     };
     const port = this.file("port");
     await attempt(port, () => rm(port));
+    const owner = this.file("owner");
+    await attempt(owner, () => rm(owner));
     const ssl = join(this.path, "ssl");
     await attempt(ssl, () => rm(ssl, { recursive: true }));
     for (const name of await readdir(this.path).catch(() => [])) {

@@ -8,7 +8,6 @@ import type { ResourceSource } from "../kubernetes/resource-source.ts";
 import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { createRegistry, type Registry } from "../observe/metrics.ts";
-import { createKubernetesSecretStore } from "../secret-store/kubernetes-secret-store.ts";
 import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
 import { version } from "../version.ts";
 import type { WindowsHost } from "../windows-host/windows-host.ts";
@@ -16,6 +15,7 @@ import { startAccountProvider } from "./account-provider.ts";
 import { openMountedCertificates } from "./mounted-certificates.ts";
 import type { ProviderCertificates } from "./provider-certificates.ts";
 import { createSelfManagedCertificates } from "./self-managed-certificates.ts";
+import { openStores } from "./open-stores.ts";
 import type { AccountProviderSettings } from "./settings.ts";
 
 /** @returns the exit code. @throws {SallyportError} when the provider cannot start. */
@@ -33,14 +33,18 @@ export async function runAccountProvider(
     openSource(settings, registry, log),
     openCertificates(settings, log),
   ]);
-  const store = createKubernetesSecretStore(source, {
-    namespace: settings.namespace,
-    names: settings.secrets,
-  });
+  const stores = await openStores(settings, source, { clock: systemClock, log, registry });
   try {
     const provider = await startAccountProvider(
       settings,
-      { store, certificates, windows, registry, log },
+      {
+        store: stores.store,
+        keyVaultInputs: stores.keyVaultInputs,
+        certificates,
+        windows,
+        registry,
+        log,
+      },
       shutdown.signal,
     );
     await aborted(shutdown.signal);
@@ -50,8 +54,8 @@ export async function runAccountProvider(
     if (shutdown.signal.aborted) return 0;
     throw error;
   } finally {
-    await store.close();
-    await source.close();
+    await stores.close();
+    await source?.close();
     shutdown.dispose();
   }
 }
@@ -60,7 +64,8 @@ async function openSource(
   settings: AccountProviderSettings,
   registry: Registry,
   log: Log,
-): Promise<ResourceSource> {
+): Promise<ResourceSource | undefined> {
+  if (settings.source.kind === "none") return undefined;
   const deps = { clock: systemClock, log, metrics: createKubernetesMetrics(registry) };
   if (settings.source.kind === "manifests") return createManifestFolderSource(settings.source.folder, deps);
   // Not loaded where a folder is read.

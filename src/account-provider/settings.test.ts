@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { ConfigFault } from "../errors.ts";
+import type { Accounts } from "./accounts-file.ts";
 import { checkNamespace, checkSettings, type AccountProviderSettings, type RawSettings } from "./settings.ts";
 
 const complete: RawSettings = {
@@ -17,6 +18,23 @@ const complete: RawSettings = {
   leafLifetimeMs: undefined,
   drainMs: undefined,
   logLevel: "info",
+};
+
+const keyVault = { useByMs: 300_000 };
+const vaultAccounts: Accounts = {
+  places: [
+    {
+      name: "a",
+      source: "azureKeyVault",
+      address: { vaultHost: "contoso.vault.azure.net", vaultSuffix: "vault.azure.net", name: "a" },
+      identity: { type: "systemAssigned" },
+    },
+  ],
+  keyVault,
+};
+const clusterAccounts: Accounts = {
+  places: [{ name: "b", source: "kubernetes", secret: "b-creds" }],
+  keyVault,
 };
 
 function check(changes: Partial<RawSettings>): {
@@ -87,6 +105,12 @@ suite("the settings", () => {
     ["one secret and all of them are asked for", { allSecrets: true }, "--all-secrets"],
     ["folder and cluster are both given", { kubeconfig: "/k" }, "--manifests"],
     ["there is nothing to read from", { manifests: undefined }, "--kubeconfig"],
+    ["an accounts file and a secret are given", { accounts: vaultAccounts }, "--accounts"],
+    [
+      "an accounts file needs a cluster and there is none",
+      { accounts: clusterAccounts, secrets: [], manifests: undefined },
+      "--kubeconfig",
+    ],
     ["no client could have a certificate", { skipArtifacts: true }, "--skip-artifacts"],
     ["certificates are given and not wanted", { disableMtls: true, tlsDirectory: "/tls" }, "--disable-mtls"],
     ["the port is no number", { port: "http" }, "--port"],
@@ -109,6 +133,20 @@ suite("the settings", () => {
     const { faults } = check({ namespace: "A", secrets: [], manifests: undefined, port: "x", logLevel: "y" });
 
     assert.equal(faults.length, 5);
+  });
+
+  test("need no source of Secrets when no account is one, and serve the accounts by name", () => {
+    const { settings, faults } = check({ accounts: vaultAccounts, secrets: [], manifests: undefined });
+
+    assert.deepEqual(faults, []);
+    assert.deepEqual(settings.source, { kind: "none" });
+    assert.deepEqual(settings.secrets, ["a"]);
+  });
+
+  test("do not ask for what an accounts file with faults may have said", () => {
+    const { faults } = check({ accounts: "faulty", secrets: [] });
+
+    assert.deepEqual(faults, []);
   });
 
   test("read the cluster from inside it when nothing else is said", () => {

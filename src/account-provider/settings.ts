@@ -6,6 +6,7 @@
 import type { ConfigFault } from "../errors.ts";
 import { logLevels, type LogLevel } from "../observe/log.ts";
 import type { ListenAddress } from "../server/listener.ts";
+import type { Accounts } from "./accounts-file.ts";
 import { defaultHostDirectory } from "./host-directory.ts";
 
 export const defaultNamespace = "cattle-windows-gmsa-system";
@@ -19,16 +20,20 @@ const namespaceForm = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 /** Kubernetes object name: an RFC 1123 subdomain, at most 253 characters. */
 const objectNameForm = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
-/** Where secrets are read from. */
+/** Where Kubernetes Secrets are read from. */
 export type SourceSetting =
   | { readonly kind: "cluster"; readonly kubeconfig?: string }
-  | { readonly kind: "manifests"; readonly folder: string };
+  | { readonly kind: "manifests"; readonly folder: string }
+  /** No account is a Kubernetes Secret. */
+  | { readonly kind: "none" };
 
 export interface AccountProviderSettings {
   readonly namespace: string;
   readonly source: SourceSetting;
-  /** Names of the Secrets to serve. */
+  /** Names of the accounts to serve. */
   readonly secrets: readonly string[] | "all";
+  /** Where each of them is kept; absent: all are Secrets of `source`. */
+  readonly accounts?: Accounts | undefined;
   readonly hostDirectory: string;
   /** Folder with `ca/`, `server/`, `client/` from somebody else; absent: certificates of our own. */
   readonly tlsDirectory?: string;
@@ -54,6 +59,8 @@ export interface RawSettings {
   readonly inCluster: boolean;
   readonly secrets: readonly string[];
   readonly allSecrets: boolean;
+  /** The accounts file as read; `"faulty"` when it had faults, which are told already. */
+  readonly accounts?: Accounts | "faulty" | undefined;
   readonly hostDirectory?: string | undefined;
   readonly tlsDirectory?: string | undefined;
   readonly legacyPlugin: boolean;
@@ -87,11 +94,17 @@ export function checkSettings(raw: RawSettings, faults: ConfigFault[]): AccountP
   if (raw.allSecrets && raw.secrets.length > 0) {
     faults.push({ setting: "--all-secrets", problem: "contradicts --secret: give one of them" });
   }
-  if (!raw.allSecrets && raw.secrets.length === 0) {
+  if (raw.accounts !== undefined && (raw.allSecrets || raw.secrets.length > 0)) {
+    faults.push({
+      setting: "--accounts",
+      problem: "contradicts --secret and --all-secrets: name every account in the file",
+    });
+  }
+  if (raw.accounts === undefined && !raw.allSecrets && raw.secrets.length === 0) {
     faults.push({
       setting: "--secret",
       problem:
-        "is missing: name the Secret to serve (or say --all-secrets to serve every one of the namespace)",
+        "is missing: name the Secret to serve (or say --all-secrets to serve every one of the namespace, or --accounts)",
     });
   }
   if (raw.manifests !== undefined && raw.kubeconfig !== undefined) {
@@ -100,7 +113,10 @@ export function checkSettings(raw: RawSettings, faults: ConfigFault[]): AccountP
       problem: "contradicts --kubeconfig (or KUBECONFIG): give one of them",
     });
   }
-  if (raw.manifests === undefined && raw.kubeconfig === undefined && !raw.inCluster) {
+  const accounts = raw.accounts === "faulty" ? undefined : raw.accounts;
+  const needsSource =
+    raw.accounts === undefined || accounts?.places.some(({ source }) => source === "kubernetes") === true;
+  if (needsSource && raw.manifests === undefined && raw.kubeconfig === undefined && !raw.inCluster) {
     faults.push({
       setting: "--kubeconfig",
       problem:
@@ -131,11 +147,13 @@ export function checkSettings(raw: RawSettings, faults: ConfigFault[]): AccountP
   }
   return {
     namespace: raw.namespace,
-    source:
-      raw.manifests !== undefined
+    source: !needsSource
+      ? { kind: "none" }
+      : raw.manifests !== undefined
         ? { kind: "manifests", folder: raw.manifests }
         : { kind: "cluster", ...(raw.kubeconfig === undefined ? {} : { kubeconfig: raw.kubeconfig }) },
-    secrets: raw.allSecrets ? "all" : raw.secrets,
+    secrets: raw.allSecrets ? "all" : (accounts?.places.map(({ name }) => name) ?? raw.secrets),
+    ...(accounts === undefined ? {} : { accounts }),
     hostDirectory: raw.hostDirectory ?? defaultHostDirectory(raw.namespace),
     ...(raw.tlsDirectory === undefined ? {} : { tlsDirectory: raw.tlsDirectory }),
     legacyPlugin: raw.legacyPlugin,

@@ -2,12 +2,16 @@
  * `sallyport account-provider run | cleanup | probe`.
  * @module
  */
+import { readFile, stat } from "node:fs/promises";
 import { platform } from "node:process";
 import { Option } from "commander";
+import type { Accounts } from "../account-provider/accounts-file.ts";
 import { HostDirectory, defaultHostDirectory } from "../account-provider/host-directory.ts";
+import { keyVaultDirectoryBeside } from "../account-provider/key-vault-directory.ts";
 import { checkNamespace, checkSettings, defaultNamespace } from "../account-provider/settings.ts";
+import { keyVaultObject, readKeyVaultInput } from "../credential-spec/key-vault-input.ts";
 import { chainHolds, renderChain } from "../chain.ts";
-import type { ConfigFault } from "../errors.ts";
+import { reasonOf, type ConfigFault } from "../errors.ts";
 import { createLog, logLevels } from "../observe/log.ts";
 import { createWindowsHost, type WindowsHost } from "../windows-host/windows-host.ts";
 import {
@@ -36,6 +40,10 @@ export function run(args: readonly string[]): Promise<number> {
         .default(defaultNamespace),
     )
     .option("--secret <name...>", "name of the Secret to serve, such as <release>-creds (repeatable)")
+    .option(
+      "--accounts <file>",
+      "accounts file: which account is kept where (Secret, folder, Azure Key Vault)",
+    )
     .option("--all-secrets", "serve every Secret of the namespace that has the three keys", false)
     .addOption(
       new Option("--kubeconfig <file>", "cluster to read from; in a pod, its own service account").env(
@@ -101,7 +109,7 @@ export function run(args: readonly string[]): Promise<number> {
   program
     .command("probe")
     .description("ask as the plugin would, and say which link of the chain is broken")
-    .argument("[object]", "name of the Secret: the second half of the plugin input")
+    .argument("[object]", "the second half of the plugin input, or a whole ObjectId=…;SecretUri=…")
     .addOption(
       new Option("--namespace <name>", "namespace of the provider")
         .env("NAMESPACE")
@@ -126,6 +134,7 @@ interface RunFlags {
   readonly namespace: string;
   readonly secret?: readonly string[];
   readonly allSecrets: boolean;
+  readonly accounts?: string;
   readonly kubeconfig?: string;
   readonly manifests?: string;
   readonly hostDir?: string;
@@ -153,6 +162,7 @@ async function serve(flags: RunFlags): Promise<number> {
   const drainMs = durationMs("--drain", flags.drain, faults);
   const watchSilenceMs = durationMs("--watch-silence", flags.watchSilence, faults);
   if (flags.manifests !== undefined) await existingFolder("--manifests", flags.manifests, faults);
+  const accounts = flags.accounts === undefined ? undefined : await readAccounts(flags.accounts, faults);
   const settings = checkSettings(
     {
       namespace: flags.namespace,
@@ -161,6 +171,7 @@ async function serve(flags: RunFlags): Promise<number> {
       inCluster: environment["KUBERNETES_SERVICE_HOST"] !== undefined,
       secrets: flags.secret ?? [],
       allSecrets: flags.allSecrets,
+      accounts,
       hostDirectory: flags.hostDir,
       tlsDirectory: flags.tlsDir,
       legacyPlugin: flags.legacyPlugin,
@@ -180,6 +191,26 @@ async function serve(flags: RunFlags): Promise<number> {
   return await runAccountProvider(settings, hostPort());
 }
 
+/** Largest accounts file that is read, bytes. */
+const accountsFileLimit = 1024 * 1024;
+
+async function readAccounts(path: string, faults: ConfigFault[]): Promise<Accounts | "faulty"> {
+  let text: string;
+  try {
+    if ((await stat(path)).size > accountsFileLimit) throw new Error("it is larger than 1 MiB");
+    text = await readFile(path, "utf8");
+  } catch (thrown) {
+    faults.push({ setting: "--accounts", problem: `"${path}" cannot be read: ${reasonOf(thrown)}` });
+    return "faulty";
+  }
+  const { readAccountsFile } = await import("../account-provider/accounts-file.ts");
+  const read = readAccountsFile(text);
+  faults.push(...read.faults);
+  for (const place of read.accounts?.places ?? [])
+    if (place.source === "folder") await existingFolder(`--accounts ${place.name}`, place.folder, faults);
+  return read.accounts ?? "faulty";
+}
+
 interface CleanupFlags {
   readonly namespace: string;
   readonly hostDir?: string;
@@ -188,15 +219,21 @@ interface CleanupFlags {
 
 async function cleanup(flags: CleanupFlags): Promise<number> {
   const path = hostDirectoryOf(flags);
-  const { cleanUpHost } = await import("../account-provider/cleanup.ts");
-  const result = await cleanUpHost(path, hostPort(), createLog({ level: flags.debug ? "debug" : "warn" }));
-  if (!result.found) process.stdout.write(`${path} is not there: nothing to clean up.\n`);
-  else if (result.left.length === 0) process.stdout.write(`${path} is clean.\n`);
-  else
-    process.stdout.write(
-      `Not everything in ${path} could be removed:\n${result.left.map((line) => `  ${line}\n`).join("")}`,
-    );
-  return result.left.length === 0 ? 0 : 1;
+  const { cleanUpHost, cleanUpKeyVaultDirectory } = await import("../account-provider/cleanup.ts");
+  const log = createLog({ level: flags.debug ? "debug" : "warn" });
+  const results = [
+    await cleanUpHost(path, hostPort(), log),
+    ...(await cleanUpKeyVaultDirectory(path, flags.namespace, hostPort(), log)),
+  ];
+  for (const { found, left, path: cleaned } of results) {
+    if (!found) process.stdout.write(`${cleaned} is not there: nothing to clean up.\n`);
+    else if (left.length === 0) process.stdout.write(`${cleaned} is clean.\n`);
+    else
+      process.stdout.write(
+        `Not everything in ${cleaned} could be removed:\n${left.map((line) => `  ${line}\n`).join("")}`,
+      );
+  }
+  return results.every(({ left }) => left.length === 0) ? 0 : 1;
 }
 
 interface ProbeFlags {
@@ -216,15 +253,24 @@ async function probe(object: string | undefined, flags: ProbeFlags): Promise<num
       problem: "is missing: name the Secret, the part of the plugin input after the colon",
     });
   }
-  const path = hostDirectoryOf(flags, faults);
+  const input = object?.includes("=") === true ? readKeyVaultInput(object) : undefined;
+  if (input?.ok === false)
+    faults.push({
+      setting: "object",
+      problem: `is no usable Key Vault input: ${input.problem}`,
+    });
+  const hostDirectory = hostDirectoryOf(flags, faults);
+  const path = input === undefined ? hostDirectory : keyVaultDirectoryBeside(hostDirectory);
   const { requestAsPlugin } = await import("../account-provider/plugin-request.ts");
   const result = await requestAsPlugin({
     directory: new HostDirectory(path, undefined),
-    object: object ?? "",
+    // As the plugin does: not the text, but what was read from it.
+    object: input?.ok === true ? keyVaultObject(input) : (object ?? ""),
     identity: flags.releasedPlugin ? "released-plugin" : "plugin",
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
-  const chain = { name: `Plugin input ${flags.namespace}:${object ?? ""}`, links: result.links };
+  const name = input === undefined ? `${flags.namespace}:${object ?? ""}` : (object ?? "");
+  const chain = { name: `Plugin input ${name}`, links: result.links };
   process.stdout.write(
     flags.json
       ? `${JSON.stringify({ ok: result.ok, ...chain }, undefined, 2)}\n`

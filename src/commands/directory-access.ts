@@ -19,7 +19,11 @@ import { silentLog, type Log } from "../observe/log.ts";
 import { createRegistry } from "../observe/metrics.ts";
 import { readAccountFolder } from "../secret-store/account-folder.ts";
 import { createKubernetesSecretStore } from "../secret-store/kubernetes-secret-store.ts";
-import type { AccountOutcome, ImpersonationAccount } from "../secret-store/secret-store.ts";
+import {
+  unusableBecause,
+  type AccountOutcome,
+  type ImpersonationAccount,
+} from "../secret-store/secret-store.ts";
 import { version } from "../version.ts";
 import { durationMs, throwIfFaulty } from "./command-line.ts";
 
@@ -172,7 +176,7 @@ async function fromManifests(folder: string, namespace: string, name: string): P
     clock: systemClock,
     metrics: createKubernetesMetrics(createRegistry(version)),
   });
-  const store = createKubernetesSecretStore(source, { namespace, names: [name] });
+  const store = createKubernetesSecretStore(source, { namespace, names: [name], kind: "folder" });
   try {
     await store.ready(AbortSignal.timeout(10_000));
     return usable(store.find(name), store.describe());
@@ -198,7 +202,5 @@ async function fromProvider(folder: string, object: string): Promise<Impersonati
 
 function usable(outcome: AccountOutcome, source: string): ImpersonationAccount {
   if (outcome.outcome === "found") return outcome.account;
-  const detail =
-    outcome.outcome === "missing" ? "there is no such Secret" : `${outcome.key} is ${outcome.problem}`;
-  throw new SallyportError("E_DIRECTORY_CREDENTIALS", { source, detail });
+  throw new SallyportError("E_DIRECTORY_CREDENTIALS", { source, detail: `it ${unusableBecause(outcome)}` });
 }

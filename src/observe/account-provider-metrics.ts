@@ -12,12 +12,17 @@ export type CredentialRequestOutcome =
   | "impossible-name"
   | "secret-missing"
   | "secret-invalid"
+  | "secret-refused"
+  | "secret-unavailable"
+  | "input-refused"
   | "client-refused"
   | "not-found";
 
 export interface AccountProviderMetrics {
   requestEnded(outcome: CredentialRequestOutcome, seconds: number): void;
   clientRefused(reason: string): void;
+  /** A Key Vault plugin input that was refused before anything was asked. */
+  inputRefused(reason: string): void;
   /** The keys of a served secret that make it unusable, or that are suspicious. */
   accountProblems(
     secret: string,
@@ -31,6 +36,8 @@ export interface AccountProviderMetrics {
 export interface AccountProviderReadings {
   /** Milliseconds since the epoch; 0: never. */
   storeConfirmedAt(): number;
+  /** The same for each configured account, and for all Key Vault plugin inputs together under `plugin-input`. */
+  accountsConfirmedAt(): readonly (readonly [account: string, confirmedAt: number])[];
   /** End of the server certificate, milliseconds since the epoch. */
   serverCertificateNotAfter(): number;
   connections(): number;
@@ -78,6 +85,23 @@ export function createAccountProviderMetrics(
       this.set(readings.storeConfirmedAt() / 1000);
     },
   });
+  const inputRefusals = new Counter({
+    name: "sallyport_account_provider_input_refusals_total",
+    help: "Key Vault plugin inputs refused before anything was asked, by reason.",
+    labelNames: ["reason"],
+    registers,
+  });
+  new Gauge({
+    name: "sallyport_account_provider_account_confirmed_timestamp_seconds",
+    help: "When its store last confirmed an account, in seconds since the epoch; 0: never. plugin-input: the oldest of all Key Vault plugin inputs.",
+    labelNames: ["account"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [account, confirmedAt] of readings.accountsConfirmedAt())
+        this.set({ account }, confirmedAt / 1000);
+    },
+  });
   new Gauge({
     name: "sallyport_account_provider_certificate_expiry_timestamp_seconds",
     help: "End of the server certificate, in seconds since the epoch.",
@@ -98,6 +122,7 @@ export function createAccountProviderMetrics(
   return {
     requestEnded: (outcome, seconds) => requests.observe({ outcome }, seconds),
     clientRefused: (reason) => refusals.inc({ reason }),
+    inputRefused: (reason) => inputRefusals.inc({ reason }),
     accountProblems(secret, found) {
       for (const { key, problem } of shown.get(secret) ?? []) problems.remove({ secret, key, problem });
       for (const { key, problem } of found) problems.set({ secret, key, problem }, 1);

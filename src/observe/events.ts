@@ -10,6 +10,7 @@ export type LogEvent =
   | DeliveryEvent
   | DirectoryEvent
   | HostEvent
+  | KeyVaultEvent
   | KubernetesEvent
   | PluginEvent
   | ServiceEvent;
@@ -56,6 +57,13 @@ type HostEvent =
   | "host.left-alone"
   | "host.root-removed"
   | "host.root-trusted";
+
+/** Reading from Azure Key Vault. */
+type KeyVaultEvent =
+  | "key-vault.answers-again"
+  | "key-vault.input-forgotten"
+  | "key-vault.read"
+  | "key-vault.trouble";
 
 /** Questions to Active Directory. */
 type DirectoryEvent =

@@ -29,6 +29,7 @@ function accountProvider() {
   const readings = { confirmedAt: 0, notAfter: 0, open: 0 };
   const metrics = createAccountProviderMetrics(registry, {
     storeConfirmedAt: () => readings.confirmedAt,
+    accountsConfirmedAt: () => [["web-creds", readings.confirmedAt]],
     serverCertificateNotAfter: () => readings.notAfter,
     connections: () => readings.open,
   });

@@ -25,7 +25,8 @@ export async function readAccountFolder(folder: string): Promise<ImpersonationAc
   }
   const outcome = accountFromSecret(data);
   if (outcome.outcome === "found") return outcome.account;
-  const detail = outcome.outcome === "missing" ? "it is empty" : `it is ${outcome.problem}`;
-  const source = outcome.outcome === "missing" ? folder : join(folder, outcome.key);
-  throw new SallyportError("E_DIRECTORY_CREDENTIALS", { source, detail });
+  throw new SallyportError("E_DIRECTORY_CREDENTIALS", {
+    source: join(folder, outcome.key),
+    detail: `it is ${outcome.problem}`,
+  });
 }

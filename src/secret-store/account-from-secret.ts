@@ -17,6 +17,11 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const fullyQualified =
   /^(?=.{1,254}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+\.?$/i;
 
+/** Does this name a domain in the DNS, as Kerberos needs it? */
+export function qualifiedDomainName(text: string): boolean {
+  return fullyQualified.test(text);
+}
+
 /** Base64 with padding, RFC 4648 section 4, line breaks allowed as the API server allows them. */
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
@@ -27,7 +32,9 @@ const utf8Bom = "\uFEFF";
  * @param data the Secret's `data`: base64 values by key (Kubernetes API reference, Secret v1). The Secret's type does
  * not matter, nor do further keys.
  */
-export function accountFromSecret(data: Readonly<Record<string, string>> | undefined): AccountOutcome {
+export function accountFromSecret(
+  data: Readonly<Record<string, string>> | undefined,
+): Extract<AccountOutcome, { outcome: "found" | "invalid" }> {
   const values = {} as Record<AccountKey, string>;
   const warnings: AccountWarning[] = [];
   for (const key of accountKeys) {
@@ -39,7 +46,7 @@ export function accountFromSecret(data: Readonly<Record<string, string>> | undef
     if (trimmed !== decoded.text) warnings.push({ key, problem: "trailing newline trimmed" });
     values[key] = trimmed;
   }
-  if (!fullyQualified.test(values.domainName)) {
+  if (!qualifiedDomainName(values.domainName)) {
     warnings.push({ key: "domainName", problem: "not a fully qualified domain name" });
   }
   const account = {

@@ -5,18 +5,22 @@
 import { secretKind } from "../kubernetes/kinds.ts";
 import type { KubernetesObject, ResourceCache, ResourceSource } from "../kubernetes/resource-source.ts";
 import { accountFromSecret } from "./account-from-secret.ts";
-import type { AccountOutcome, SecretStore } from "./secret-store.ts";
+import { worstStatus } from "./combined-secret-store.ts";
+import type { AccountOutcome, SecretStore, StoreKind, StoreStatus } from "./secret-store.ts";
 
 /** A Secret reduced to what the store needs: the values that are no account's never stay in memory. */
 interface NamedAccount {
   readonly name: string;
   readonly outcome: AccountOutcome;
+  readonly version: string | undefined;
 }
 
 export interface KubernetesSecretStoreOptions {
   readonly namespace: string;
   /** The Secrets to serve, each watched by name; `"all"`: every one of the namespace. */
   readonly names: readonly string[] | "all";
+  /** What kind of source this is, for the audit log. Default `kubernetes`. */
+  readonly kind?: Extract<StoreKind, "kubernetes" | "folder">;
 }
 
 export function createKubernetesSecretStore(
@@ -40,21 +44,30 @@ export function createKubernetesSecretStore(
     caches.get(names === "all" ? undefined : name);
 
   return {
-    find: (name) => cacheOf(name)?.get(name)?.outcome ?? { outcome: "missing" },
-    status() {
-      const statuses = [...caches.values()].map((cache) => cache.status());
-      const worst =
-        statuses.find((status) => status.state === "syncing") ??
-        statuses.find((status) => status.state === "stale");
-      const confirmedAt = Math.min(
-        ...statuses.map((status) => (status.state === "syncing" ? 0 : status.since)),
-      );
-      if (worst === undefined) return { state: "synced", confirmedAt };
+    find(name) {
+      const cache = cacheOf(name);
+      const found = cache?.get(name);
+      if (found !== undefined) return found.outcome;
+      const status = cache?.status();
+      // Before the first read nobody knows whether it is there.
+      return status?.state === "syncing"
+        ? { outcome: "unavailable", reason: status.reason ?? "it was not read yet" }
+        : { outcome: "missing" };
+    },
+    origin(name) {
+      const cache = cacheOf(name);
+      if (cache === undefined) return undefined;
+      const [found, { state, since }] = [cache.get(name), cache.status()];
       return {
-        state: worst.state,
-        confirmedAt,
-        ...(worst.reason === undefined ? {} : { reason: worst.reason }),
+        store: options.kind ?? "kubernetes",
+        ...(found?.version === undefined ? {} : { version: found.version }),
+        confirmedAt: state === "syncing" ? 0 : since,
       };
+    },
+    status: () => worstStatus([...caches.values()].map(statusOfCache)),
+    statusOf(name) {
+      const cache = cacheOf(name);
+      return cache === undefined ? undefined : statusOfCache(cache);
     },
     async ready(signal) {
       await Promise.all([...caches.values()].map((cache) => cache.synced(signal)));
@@ -79,6 +92,15 @@ export function createKubernetesSecretStore(
   };
 }
 
+function statusOfCache(cache: ResourceCache<NamedAccount>): StoreStatus {
+  const { state, since, reason } = cache.status();
+  return {
+    state,
+    confirmedAt: state === "syncing" ? 0 : since,
+    ...(reason === undefined ? {} : { reason }),
+  };
+}
+
 function readSecret(object: KubernetesObject): NamedAccount {
   const data = object["data"];
   const values =
@@ -89,5 +111,6 @@ function readSecret(object: KubernetesObject): NamedAccount {
       : Object.fromEntries(
           Object.entries(values).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
         );
-  return { name: object.metadata.name, outcome: accountFromSecret(texts) };
+  const { name, resourceVersion } = object.metadata;
+  return { name, version: resourceVersion, outcome: accountFromSecret(texts) };
 }

@@ -1,0 +1,9 @@
+/**
+ * The Azure bed: the simulator stands in for Azure, so there is nothing to obtain. What it shows needs real time.
+ * @module
+ */
+import type { PreparedBed } from "../bed.ts";
+
+export function prepare(): Promise<PreparedBed> {
+  return Promise.resolve({ environment: {}, close: () => Promise.resolve() });
+}
