@@ -6,14 +6,14 @@
  * @module
  */
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
-import { constants, homedir, tmpdir } from "node:os";
+import { availableParallelism, constants, homedir, tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
 import { BedUnavailable } from "./bed.ts";
-import type { BedModule } from "./bed.ts";
+import type { BedModule, PreparedBed } from "./bed.ts";
 import { requireGuard, spawnGuarded } from "./guarded-process.ts";
 import { findLeftovers } from "./leftovers.ts";
 import { findSuites, selectSuites } from "./suites.ts";
@@ -62,14 +62,7 @@ async function main(words: readonly string[]): Promise<number> {
   let clean = true;
   try {
     requireGuard();
-    for (const bed of new Set(chosen.map((suite) => suite.bed))) {
-      const tally = await runBed(
-        bed,
-        chosen.filter((suite) => suite.bed === bed),
-        runDirectory,
-      );
-      total = add(total, tally);
-    }
+    total = await runSuites(chosen, runDirectory);
   } catch (cause) {
     if (interruption.signal.aborted) return exitCodeOf(interruption.signal.reason);
     if (!(cause instanceof BedUnavailable)) throw cause;
@@ -88,36 +81,68 @@ async function main(words: readonly string[]): Promise<number> {
   return failed === 0 && clean ? 0 : 1;
 }
 
-async function runBed(bed: string, suites: readonly Suite[], runDirectory: string): Promise<Tally> {
+interface OpenBed extends PreparedBed {
+  readonly longSuites: readonly string[];
+}
+
+async function openBed(bed: string, runDirectory: string): Promise<OpenBed> {
   const { prepare, longSuites = [] } = (await import(
     pathToFileURL(join(options.beds, bed, "prepare.ts")).href
   )) as BedModule;
-  const prepared = await orInterrupted(prepare({ runDirectory, cacheDirectory: cacheDirectory(), say }));
-  const { environment } = prepared;
+  const { environment, close } = await orInterrupted(
+    prepare({ runDirectory, cacheDirectory: cacheDirectory(), say }),
+  );
+  return { environment, close, longSuites };
+}
+
+/**
+ * Prepares the beds one after another, since they install packages, and then runs their suites: as many at a time as there
+ * are processors, two at the most, and never two of one bed but for those that mostly wait.
+ */
+async function runSuites(chosen: readonly Suite[], runDirectory: string): Promise<Tally> {
+  const beds = new Map<string, OpenBed>();
   let total: Tally = { passed: 0, failed: 0, unproven: 0 };
+  const run = async (suite: Suite): Promise<void> => {
+    const name = `${suite.bed}/${suite.name}`;
+    // What two say at once could not be read: a suite is shown when it has ended.
+    const output = chosen.length === 1 ? undefined : join(runDirectory, `${suite.bed}-${suite.name}.txt`);
+    say(output === undefined ? name : `${name} begins`);
+    const began = performance.now();
+    const tally = await runSuite(suite, runDirectory, beds.get(suite.bed)?.environment ?? {}, output);
+    total = add(total, tally);
+    if (output === undefined) return;
+    const seconds = ((performance.now() - began) / 1000).toFixed(0);
+    process.stdout.write(`\n${name}, ${seconds} s:\n${readFileSync(output, "utf8")}`);
+  };
   try {
-    // They mostly wait: the others run meanwhile, and what they print is shown in the end.
-    const long = suites.filter((suite) => longSuites.includes(suite.name));
-    const beside = long.map((suite) => {
-      const output = join(runDirectory, `${suite.bed}-${suite.name}.txt`);
-      say(`${suite.bed}/${suite.name}, beside the others`);
-      return { suite, output, tally: runSuite(suite, runDirectory, environment, output) };
-    });
-    // Awaited below; an interruption must not make it an unhandled rejection before.
-    for (const { tally } of beside) tally.catch(() => undefined);
-    for (const suite of suites.filter((other) => !long.includes(other))) {
-      say(`${suite.bed}/${suite.name}`);
-      total = add(total, await runSuite(suite, runDirectory, environment));
-    }
-    for (const { suite, output, tally } of beside) {
-      total = add(total, await tally);
-      say(`${suite.bed}/${suite.name}`);
-      process.stdout.write(readFileSync(output));
-    }
+    for (const bed of new Set(chosen.map((suite) => suite.bed)))
+      beds.set(bed, await openBed(bed, runDirectory));
+    const isLong = (suite: Suite): boolean => beds.get(suite.bed)?.longSuites.includes(suite.name) === true;
+    const waiting = bySizeOfBed(chosen.filter((suite) => !isLong(suite)));
+    const busy = new Set<string>();
+    const lane = async (): Promise<void> => {
+      for (;;) {
+        const suite = waiting.find(({ bed }) => !busy.has(bed));
+        // Whoever works on the bed of the suites that are left goes on with them.
+        if (suite === undefined) return;
+        waiting.splice(waiting.indexOf(suite), 1);
+        busy.add(suite.bed);
+        await run(suite);
+        busy.delete(suite.bed);
+      }
+    };
+    const lanes = Array.from({ length: Math.min(availableParallelism(), 2) }, lane);
+    await Promise.all([...chosen.filter(isLong).map(run), ...lanes]);
   } finally {
-    await prepared.close();
+    for (const bed of beds.values()) await bed.close();
   }
   return total;
+}
+
+/** Suites of the bed with the most of them first, so that no long bed is left alone in the end. */
+function bySizeOfBed(suites: readonly Suite[]): Suite[] {
+  const size = (bed: string): number => suites.filter((suite) => suite.bed === bed).length;
+  return suites.toSorted((one, other) => size(other.bed) - size(one.bed));
 }
 
 /** One process a suite: a suite that crashes fails alone, and its files share what they start. */

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { suite, test } from "node:test";
 import * as fc from "fast-check";
 import { keyVaultObject, readKeyVaultInput, type KeyVaultInputProblem } from "./key-vault-input.ts";
@@ -73,4 +75,32 @@ test("what the plugin sends is read as what it read", () => {
     ),
     { numRuns: 1_000 },
   );
+});
+
+suite("the CCG plugin and the account provider read alike", () => {
+  interface Vector {
+    readonly name: string;
+    readonly input: string;
+    readonly cause: string;
+    readonly keyVault?: string;
+  }
+  const vectors = readFileSync(join(import.meta.dirname, "../../test/vectors/plugin-input.ndjson"), "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as Vector)
+    .filter(({ cause, keyVault }) => keyVault !== undefined || cause === "input_key_vault");
+
+  test("in vectors that there are", () => {
+    assert.ok(vectors.length > 20);
+  });
+
+  for (const { name, input, keyVault } of vectors) {
+    test(name, () => {
+      const read = readKeyVaultInput(input);
+
+      assert.equal(read.ok, keyVault !== undefined, JSON.stringify(read));
+      // The plugin leaves letters of the id as they are.
+      if (read.ok) assert.equal(keyVaultObject(read).toLowerCase(), keyVault?.toLowerCase());
+    });
+  }
 });

@@ -29,7 +29,7 @@ interface Spec {
 }
 
 before(async () => {
-  controller = await startDomainController("127.0.88.3");
+  controller = await startDomainController("127.0.88.4");
   const credentials = join(folder, "reader");
   mkdirSync(credentials);
   for (const [key, value] of Object.entries({
