@@ -1,11 +1,12 @@
 /**
- * Nodes for the hooks of the charts. The bed has no kubelet; this does for the pods of hooks what scheduler and kubelet do:
- * binds them to a node, runs what their containers run, as processes with the pod's own service-account token, restarts
+ * Nodes for the pods of the charts. The bed has no kubelet; this does for pods what scheduler and kubelet do: binds them to
+ * a node, runs what their containers run, as processes with the pod's own service-account token, restarts
  * init containers that fail, and reports all of it in the pod's status, so that Jobs end and Helm waits for real.
  *
  * What is different from a node: the image is this checkout, whose entry point is `sallyport`; what a pod sees under a
- * mount path or under `/var/lib` of its host lies in a folder of its node, so paths in arguments are rewritten; Windows
- * containers run on Linux. Pods that belong to no hook are not touched and stay Pending.
+ * mount path or under `/var/lib` of its host lies in a folder of its node, so paths in arguments are rewritten; a pod's
+ * address is one of this machine's loopback addresses; Windows containers run on Linux. Unless asked for `services`, only
+ * pods of hooks are touched; the rest stays Pending, as does whatever cannot run on Linux at all.
  * @module
  */
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
@@ -19,6 +20,8 @@ import type { Cluster } from "../cluster.ts";
 
 const program = join(import.meta.dirname, "../../../src/main.ts");
 const hookComponents = new Set(["cleanup", "cleanup-wait", "crds"]);
+/** The plugin's pods are for Windows alone. */
+const serviceCharts = new Set(["gmsa-webhook", "gmsa-account-provider", "authenticator"]);
 const restartAfterMs = 200;
 
 interface AgentNode {
@@ -39,6 +42,8 @@ export class NodeAgent {
   readonly #running = new Set<GuardedProcess>();
   #log = "";
   #started = 0;
+  #addresses = 0;
+  #services = false;
   #stopped = false;
   #loop: Promise<void> = Promise.resolve();
 
@@ -47,23 +52,31 @@ export class NodeAgent {
     this.#folder = mkdtempSync(join(cluster.directory, "nodes-"));
   }
 
-  /** With one Linux node. */
-  static async start(cluster: Cluster): Promise<NodeAgent> {
+  /** With one Linux node. `services`: the pods that stay run, too. */
+  static async start(cluster: Cluster, options: { readonly services?: boolean } = {}): Promise<NodeAgent> {
     const agent = new NodeAgent(cluster);
+    agent.#services = options.services === true;
     await agent.addNode("linux-1", "linux");
     agent.#loop = agent.#run();
     return agent;
   }
 
   /** Resolves to the folder that stands for the node's file system. */
-  async addNode(name: string, os: "linux" | "windows", options: { down?: boolean } = {}): Promise<string> {
+  async addNode(
+    name: string,
+    os: "linux" | "windows",
+    options: { readonly down?: boolean; readonly labels?: Readonly<Record<string, string>> } = {},
+  ): Promise<string> {
     const root = join(this.#folder, name);
     mkdirSync(root, { recursive: true });
     const { admin } = this.#cluster;
     await admin.expect("POST", "/api/v1/nodes", {
       apiVersion: "v1",
       kind: "Node",
-      metadata: { name, labels: { "kubernetes.io/os": os, "kubernetes.io/hostname": name } },
+      metadata: {
+        name,
+        labels: { "kubernetes.io/os": os, "kubernetes.io/hostname": name, ...options.labels },
+      },
     });
     // A new node is tainted until the controllers find it ready; they taint one that is silent.
     const silent = ["NoSchedule", "NoExecute"].map((effect) => ({
@@ -123,7 +136,9 @@ export class NodeAgent {
 
   async #look(pod: KubernetesObject): Promise<void> {
     const { name, namespace, uid, labels = {}, deletionTimestamp } = pod.metadata;
-    if (!hookComponents.has(labels["app.kubernetes.io/component"] as string)) return;
+    const isHook = hookComponents.has(labels["app.kubernetes.io/component"] as string);
+    const isService = this.#services && serviceCharts.has(labels["app.kubernetes.io/name"] as string);
+    if (!isHook && !isService) return;
     const path = `/api/v1/namespaces/${String(namespace)}/pods/${String(name)}`;
     if (deletionTimestamp !== undefined) {
       this.#pods.get(uid as string)?.abort();
@@ -167,12 +182,23 @@ export class NodeAgent {
 
   async #runPod(pod: KubernetesObject, path: string, node: AgentNode, stopped: AbortSignal): Promise<void> {
     const environment = await this.#environmentOf(pod);
-    const mounts = await this.#mountsOf(pod);
+    const mounts = await this.#mountsOf(pod, node);
+    this.#addresses += 1;
+    const address = pod.spec.hostNetwork === true ? "127.0.0.1" : `127.0.91.${String(this.#addresses)}`;
     const status: {
       phase: string;
+      podIP: string;
+      podIPs: readonly { readonly ip: string }[];
+      conditions?: readonly KubernetesObject[];
       initContainerStatuses: KubernetesObject[];
       containerStatuses: KubernetesObject[];
-    } = { phase: "Pending", initContainerStatuses: [], containerStatuses: [] };
+    } = {
+      phase: "Pending",
+      podIP: address,
+      podIPs: [{ ip: address }],
+      initContainerStatuses: [],
+      containerStatuses: [],
+    };
     const report = async (): Promise<void> => {
       if (stopped.aborted) return;
       await this.#cluster.admin.request(
@@ -198,7 +224,24 @@ export class NodeAgent {
       statuses.push(entry);
       for (;;) {
         await report();
-        const ended = await this.#runContainer(pod, container, node, { environment, mounts, stopped });
+        const running = new AbortController();
+        void this.#untilReady(container, address, AbortSignal.any([running.signal, stopped])).then(
+          async () => {
+            entry.ready = true;
+            status.conditions = ["Initialized", "ContainersReady", "Ready"].map((type) => ({
+              type,
+              status: "True",
+            }));
+            await report();
+          },
+          () => undefined,
+        );
+        const ended = await this.#runContainer(pod, container, node, {
+          address,
+          environment,
+          mounts,
+          stopped,
+        }).finally(() => running.abort());
         const terminated = {
           exitCode: ended.code,
           // As terminationMessagePolicy: FallbackToLogsOnError has it.
@@ -225,7 +268,7 @@ export class NodeAgent {
     status.phase = "Running";
     const codes = await Promise.all(
       (pod.spec.containers as readonly KubernetesObject[]).map((container) =>
-        run(container, status.containerStatuses, false),
+        run(container, status.containerStatuses, container.readinessProbe !== undefined),
       ),
     );
     status.phase = codes.every((code) => code === 0) ? "Succeeded" : "Failed";
@@ -237,6 +280,7 @@ export class NodeAgent {
     container: KubernetesObject,
     node: AgentNode,
     context: {
+      readonly address: string;
       readonly environment: Readonly<Record<string, string>>;
       readonly mounts: ReadonlyMap<string, string>;
       readonly stopped: AbortSignal;
@@ -244,13 +288,20 @@ export class NodeAgent {
   ): Promise<{ readonly code: number; readonly output: string }> {
     const places = (container.volumeMounts ?? []) as readonly KubernetesObject[];
     const args = ((container.args ?? []) as readonly string[]).map((argument) => {
-      const mount = places.find(({ mountPath }) => argument.startsWith(mountPath as string));
-      const folder = context.mounts.get(mount?.name as string);
-      if (mount !== undefined && folder !== undefined) {
-        return argument.replace(mount.mountPath as string, folder);
+      for (const { name, mountPath } of places) {
+        const folder = context.mounts.get(name as string);
+        const at = argument.indexOf(mountPath as string);
+        if (folder !== undefined && (at === 0 || argument[at - 1] === "=")) {
+          return argument.replace(mountPath as string, folder);
+        }
       }
-      return argument.replace(/=\/var\/lib\//u, `=${node.root}/var/lib/`);
+      return argument.replace(/=\/var\/lib\//u, `=${node.root}/var/lib/`).replace("[::]", context.address);
     });
+    // All pods share this machine: each webhook listens on its pod's address alone.
+    if (args[0] === "admission") args.push(`--host=${context.address}`);
+    // Where a pod would find its service account by itself.
+    if (container.readinessProbe !== undefined)
+      args.push(`--kubeconfig=${context.environment["KUBECONFIG"] ?? ""}`);
     this.#started += 1;
     const logFile = join(
       this.#folder,
@@ -275,6 +326,24 @@ export class NodeAgent {
     return { code: code ?? 143, output };
   }
 
+  /** Resolves when the readiness probe is answered with 200; never where there is none; rejects when stopped. */
+  async #untilReady(container: KubernetesObject, address: string, stopped: AbortSignal): Promise<void> {
+    const probe: KubernetesObject = container.readinessProbe?.httpGet;
+    if (probe === undefined) return new Promise(() => undefined);
+    const ports = (container.ports ?? []) as readonly KubernetesObject[];
+    const port = (ports.find(({ name }) => name === probe.port)?.containerPort ?? probe.port) as number;
+    const url = `http://${String(probe.host ?? address)}:${String(port)}${String(probe.path)}`;
+    for (;;) {
+      const ready = await fetch(url, { signal: stopped }).then(
+        (answer) => answer.ok,
+        () => false,
+      );
+      stopped.throwIfAborted();
+      if (ready) return;
+      await sleep(100);
+    }
+  }
+
   /** The pod's service account, where it is mounted. */
   async #environmentOf(pod: KubernetesObject): Promise<Readonly<Record<string, string>>> {
     if (pod.spec.automountServiceAccountToken !== true) return { KUBECONFIG: "" };
@@ -289,10 +358,15 @@ export class NodeAgent {
     return { KUBECONFIG: file };
   }
 
-  /** ConfigMaps as folders; nothing else is mounted by a hook. */
-  async #mountsOf(pod: KubernetesObject): Promise<ReadonlyMap<string, string>> {
+  /** ConfigMaps as folders, the host's folders as those of the node's root; nothing else is mounted. */
+  async #mountsOf(pod: KubernetesObject, node: AgentNode): Promise<ReadonlyMap<string, string>> {
     const mounts = new Map<string, string>();
     for (const volume of (pod.spec.volumes ?? []) as readonly KubernetesObject[]) {
+      if (volume.hostPath !== undefined) {
+        const folder = join(node.root, volume.hostPath.path as string);
+        mkdirSync(folder, { recursive: true });
+        mounts.set(volume.name as string, folder);
+      }
       if (volume.configMap === undefined) continue;
       const map = await this.#cluster.admin.expect(
         "GET",
