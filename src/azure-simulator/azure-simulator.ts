@@ -11,6 +11,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { gzipSync } from "node:zlib";
 import { systemClock } from "../clock.ts";
 import { createAuthority } from "../pki/authority.ts";
 import { issueToken, readToken } from "./access-token.ts";
@@ -48,6 +49,8 @@ export interface AzureRequestSeen {
   readonly query: Readonly<Record<string, string>>;
   readonly host: string;
   readonly authorized: boolean;
+  /** The compressions that the client says it can undo. */
+  readonly acceptEncoding: string;
 }
 
 export interface AzureSimulatorOptions {
@@ -202,6 +205,7 @@ export class AzureSimulator {
       query,
       host: hostOf(request),
       authorized: request.headers.authorization !== undefined,
+      acceptEncoding: String(request.headers["accept-encoding"] ?? ""),
     });
     const found = this.#plans.find(({ plan, left }) => left > 0 && plan.service === service);
     if (found !== undefined) {
@@ -223,8 +227,10 @@ export class AzureSimulator {
   async #failed(fault: AzureFault, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     switch (fault.kind) {
       case "status":
-        response.writeHead(fault.status, { "content-type": "application/json", ...fault.headers });
-        response.end(fault.body ?? JSON.stringify(serviceError(fault.status)));
+        sendText(response, fault.status, fault.body ?? JSON.stringify(serviceError(fault.status)), {
+          "content-type": "application/json",
+          ...fault.headers,
+        });
         return true;
       case "hang":
         return true;
@@ -447,6 +453,17 @@ function serviceError(status: number): object {
 }
 
 function send(response: ServerResponse, status: number, body: object): void {
-  response.writeHead(status, { "content-type": "application/json; charset=utf-8" });
-  response.end(JSON.stringify(body));
+  sendText(response, status, JSON.stringify(body), { "content-type": "application/json; charset=utf-8" });
+}
+
+/** Compressed when the client says that it can undo that, as the real services and what stands before them may. */
+function sendText(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  headers: Readonly<Record<string, string>>,
+): void {
+  const compressed = /\bgzip\b/.test(String(response.req.headers["accept-encoding"] ?? ""));
+  response.writeHead(status, compressed ? { "content-encoding": "gzip", ...headers } : headers);
+  response.end(compressed ? gzipSync(text) : text);
 }

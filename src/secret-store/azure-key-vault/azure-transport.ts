@@ -122,7 +122,7 @@ export class AzureTransport {
       ...target,
       path: `${url.pathname}${url.search}`,
       method: request.method,
-      headers: { ...request.headers, host: url.host },
+      headers: headersFor(request, url.host),
       signal,
       agent: secure && this.#agent !== undefined ? this.#agent : (false as const),
     };
@@ -142,7 +142,18 @@ export class AzureTransport {
   }
 }
 
+/** Answers are read as they come: the libraries would have them compressed, which only their own client undoes. */
+function headersFor({ headers }: SdkRequest, host: string): Readonly<Record<string, string>> {
+  const kept = Object.entries(headers).filter(([name]) => name.toLowerCase() !== "accept-encoding");
+  return { ...Object.fromEntries(kept), "accept-encoding": "identity", host };
+}
+
 async function readAnswer(response: IncomingMessage): Promise<SdkAnswer> {
+  const encoding = response.headers["content-encoding"] ?? "identity";
+  if (encoding.toLowerCase() !== "identity") {
+    response.destroy();
+    throw new Error("the answer is compressed although that was not asked for");
+  }
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {

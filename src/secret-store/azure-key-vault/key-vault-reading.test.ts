@@ -298,6 +298,15 @@ suite("a reading that lacks the defects of CCGAKV", () => {
       },
     ],
     ["a reset", { kind: "reset" }],
+    [
+      "a compressed answer that nobody asked for",
+      {
+        kind: "status",
+        status: 404,
+        headers: { "content-encoding": "gzip" },
+        body: '{"error":{"code":"SecretNotFound"}}',
+      },
+    ],
   ];
   for (const [what, fault] of failing) {
     test(`never succeeds without an account, and calls nothing deleted or refused, when the vault answers ${what}`, async (t) => {
@@ -356,6 +365,22 @@ suite("a vault's answer about a secret", () => {
 
     assert.deepEqual(await world.read(), { kind: "refused", reason: "forbidden" });
   });
+});
+
+test("what services would compress is asked for as it is, tokens and refusals alike", async (t) => {
+  const world = await open(t);
+  const tokenFile = join(temporaryFolder(t), "token");
+  writeFileSync(tokenFile, "jwt");
+  const identity = { type: "workloadIdentity", clientId: world.clientId, tenantId, tokenFile } as const;
+  world.simulator.setEnabled(vault, "web", false);
+
+  const reading = await world.read({ identity });
+
+  assert.deepEqual(reading, { kind: "refused", reason: "disabled" });
+  assert.deepEqual(
+    [...new Set(world.simulator.requests.map(({ acceptEncoding }) => acceptEncoding))],
+    ["identity"],
+  );
 });
 
 suite("an identity that gets no token", () => {
