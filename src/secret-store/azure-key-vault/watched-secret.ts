@@ -31,6 +31,8 @@ interface Known {
 /** First and longest wait after a reading from which nothing was learnt; also how soon a refusal is asked about again. */
 const firstRetryMs = 15_000;
 const longestRetryMs = 60_000;
+/** The longest wait that a service may ask for with Retry-After. */
+const longestHoldMs = 5 * 60_000;
 
 export class WatchedSecret {
   readonly #parts: WatchedSecretParts;
@@ -105,7 +107,8 @@ export class WatchedSecret {
         ? useByMs * (0.75 + random() * 0.1)
         : Math.max(
             Math.min(firstRetryMs * 2 ** Math.max(0, this.#failures - 1), longestRetryMs),
-            reading.kind === "failed" ? (reading.retryAfterMs ?? 0) : 0,
+            // A revoked secret must be noticed whatever a service, or what stands before it, asks for.
+            reading.kind === "failed" ? Math.min(reading.retryAfterMs ?? 0, longestHoldMs) : 0,
           );
     this.#cancel = clock.after(wait, () => {
       this.refresh().catch(() => undefined);
