@@ -115,7 +115,7 @@ export class KeyVaultInputs {
     this.#forgetOldest();
     const usable = (): boolean => ["found", "invalid"].includes(followed.watched.outcome.outcome);
     if (usable()) return followed;
-    if (followed.askedUntil !== undefined && clock.now() - followed.askedUntil >= restMs)
+    if (mayAskAgain(followed, clock.now()))
       this.#ask(key, followed);
     const enough = new AbortController();
     await Promise.race([followed.asked, delay(clock, patienceMs, enough.signal)]).catch(() => undefined);
@@ -139,8 +139,10 @@ export class KeyVaultInputs {
       .finally(() => {
         followed.askedUntil = clock.now();
         if (followed.watched.outcome.outcome === "found") return;
-        // Made-up names must not keep the vault busy: what is no account is forgotten, not followed.
-        clock.after(restMs, () => {
+        // Made-up names must not keep the vault busy: what is no account is forgotten, not followed. But with it, the
+        // vault's wish to be left alone would be forgotten, too.
+        const rest = Math.max(restMs, followed.watched.heldUntil - clock.now());
+        clock.after(rest, () => {
           const asking = followed.askedUntil === undefined;
           if (!asking && followed.watched.outcome.outcome !== "found") this.#forget(key, followed);
         });
@@ -163,4 +165,8 @@ export class KeyVaultInputs {
     this.#options.log.info("key-vault.input-forgotten", { kept: capacity });
     this.#forget(key, forgotten);
   }
+}
+
+function mayAskAgain({ askedUntil, watched }: Followed, now: number): boolean {
+  return askedUntil !== undefined && now - askedUntil >= restMs && now >= watched.heldUntil;
 }

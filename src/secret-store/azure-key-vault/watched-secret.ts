@@ -43,6 +43,7 @@ export class WatchedSecret {
   #failures = 0;
   #running: Promise<void> | undefined;
   #cancel: (() => void) | undefined;
+  #heldUntil = 0;
 
   constructor(parts: WatchedSecretParts) {
     this.#parts = parts;
@@ -71,6 +72,11 @@ export class WatchedSecret {
     if (clock.now() - confirmedAt > useByMs)
       return { state: "stale", confirmedAt, reason: "The vault has not answered yet." };
     return { state: "synced", confirmedAt };
+  }
+
+  /** Until when the service asked to be left alone (Retry-After), milliseconds since the epoch; 0 when it did not. */
+  get heldUntil(): number {
+    return this.#heldUntil;
   }
 
   onChange(listener: () => void): void {
@@ -102,13 +108,15 @@ export class WatchedSecret {
     metrics?.readEnded(outcome, (clock.now() - began) / 1000);
     log.debug("key-vault.read", { secret: label, outcome, ms: clock.now() - began });
     const changed = this.#take(reading);
+    // A revoked secret must be noticed whatever a service, or what stands before it, asks for.
+    const hold = reading.kind === "failed" ? Math.min(reading.retryAfterMs ?? 0, longestHoldMs) : 0;
+    this.#heldUntil = hold === 0 ? 0 : clock.now() + hold;
     const wait =
       reading.kind === "value"
         ? useByMs * (0.75 + random() * 0.1)
         : Math.max(
             Math.min(firstRetryMs * 2 ** Math.max(0, this.#failures - 1), longestRetryMs),
-            // A revoked secret must be noticed whatever a service, or what stands before it, asks for.
-            reading.kind === "failed" ? Math.min(reading.retryAfterMs ?? 0, longestHoldMs) : 0,
+            hold,
           );
     this.#cancel = clock.after(wait, () => {
       this.refresh().catch(() => undefined);
