@@ -108,3 +108,63 @@ suite("a secret that was never read, of a vault that throttles", () => {
     assert.equal(reads.get("web"), 2);
   });
 });
+
+suite("when every place is taken", () => {
+  test("a name that is not in the vault pushes no working secret out", async () => {
+    const { answers, outcome, reads } = open(2);
+    for (const name of ["one", "two"]) {
+      answers.set(name, found);
+      assert.equal(await outcome(name), "found");
+    }
+
+    for (let index = 0; index < 30; index++) assert.equal(await outcome(`none-${index}`), "missing");
+
+    for (const name of ["one", "two"]) {
+      assert.equal(await outcome(name), "found");
+      assert.equal(reads.get(name), 1);
+    }
+  });
+
+  test("a secret that is there takes the place of the one asked for longest ago, and the log says of which", async () => {
+    const { answers, log, outcome, reads } = open(2);
+    for (const name of ["one", "two", "three"]) {
+      answers.set(name, found);
+      assert.equal(await outcome(name), "found");
+    }
+
+    const line = log.find((each) => each.includes("key-vault.input-forgotten")) ?? "";
+    assert.match(line, new RegExp(`${vault}/secrets/one`));
+    assert.equal(await outcome("two"), "found");
+    assert.equal(reads.get("two"), 1);
+  });
+
+  test("a first reading under way is not ended for a newcomer's sake", async () => {
+    const { answers, ask, held, outcome } = open(2);
+    for (const name of ["slow-1", "slow-2"]) answers.set(name, undefined);
+    const waiting = [ask("slow-1"), ask("slow-2")];
+    await settle();
+
+    for (let index = 0; index < 10; index++) assert.equal(await outcome(`none-${index}`), "missing");
+
+    for (const release of held.values()) release(found);
+    for (const answer of await Promise.all(waiting))
+      assert.equal(answer.allowed && answer.outcome.outcome, "found");
+  });
+
+  test("by readings under way, a newcomer is told so, and the vault is not asked", async () => {
+    const { answers, ask, reads } = open(2);
+    const names = Array.from({ length: 40 }, (_, index) => `slow-${index}`);
+    for (const name of names) answers.set(name, undefined);
+    for (const name of names) void ask(name);
+    await settle();
+
+    const answer = await ask("web");
+
+    assert.deepEqual(answer.allowed && answer.outcome, {
+      outcome: "unavailable",
+      reason: "too many other secrets are being read",
+    });
+    assert.equal(reads.has("web"), false);
+    assert.ok(reads.size < 20);
+  });
+});
