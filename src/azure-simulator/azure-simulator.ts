@@ -96,10 +96,10 @@ export class AzureSimulator {
       this.#readers.set(vault.host, new Set(vault.readers));
       for (const secret of vault.secrets) this.setSecret(vault.host, secret.name, secret.value, secret);
     }
-    this.#plain = createServer((request, response) => void this.#serve("imds", request, response));
+    this.#plain = createServer((request, response) => this.#take("imds", request, response));
     this.#secure = createSecureServer({ cert: tls.cert, key: tls.key }, (request, response) => {
       const host = hostOf(request);
-      void this.#serve(authorityHosts.includes(host) ? "authority" : "vault", request, response);
+      this.#take(authorityHosts.includes(host) ? "authority" : "vault", request, response);
     });
     for (const server of [this.#plain, this.#secure]) {
       server.on("connection", (socket: Socket) => {
@@ -191,6 +191,11 @@ export class AzureSimulator {
     for (const socket of this.#sockets) socket.destroy();
     for (const server of [this.#plain, this.#secure])
       await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+
+  /** A request that is none, or that ends in its middle, ends its connection and nothing else. */
+  #take(service: SimulatedService, request: IncomingMessage, response: ServerResponse): void {
+    this.#serve(service, request, response).catch(() => response.destroy());
   }
 
   async #serve(service: SimulatedService, request: IncomingMessage, response: ServerResponse): Promise<void> {
