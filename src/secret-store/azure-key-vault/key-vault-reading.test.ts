@@ -331,6 +331,17 @@ suite("a reading that lacks the defects of CCGAKV", () => {
     assert.equal(textOf(await world.read()), "contoso.example\\u:äā密🔑");
   });
 
+  test("takes for a version only what Azure's versions look like: it is logged with each request", async (t) => {
+    const world = await open(t);
+    for (const version of [`x${"a".repeat(10_000)}`, "0123456789abcdef", "0123456789ABCDEF0123456789ABCDEF"]) {
+      world.simulator.setSecret(vault, "web", value, { version });
+
+      const reading = await world.read();
+
+      assert.deepEqual([reading.kind === "value" && reading.version, textOf(reading)], [undefined, value]);
+    }
+  });
+
   test("has no memory between secrets: many at once get each their own", async (t) => {
     const world = await open(t);
     const names = Array.from({ length: 12 }, (_, index) => `web-${index}`);
