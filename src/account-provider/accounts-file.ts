@@ -31,6 +31,7 @@ const hostName = z
 const authorityHost = z
   .string()
   .regex(/^https:\/\/[a-z0-9.-]+(:\d{1,5})?\/?$/, "is not https://HOST")
+  .refine(hasUsablePort, "has no port from 1 to 65535")
   .optional();
 
 const identity = z.discriminatedUnion("type", [
@@ -113,6 +114,7 @@ export const accountsFileSchema = z
         proxy: z
           .string()
           .regex(/^http:\/\/[A-Za-z0-9.[\]:-]+:\d{1,5}$/, "is not http://HOST:PORT")
+          .refine(hasUsablePort, "is no host with a port from 1 to 65535")
           .optional(),
         /** DNS suffixes of vaults beside the public clouds', such as an Azure Stack Hub's. */
         vaultSuffixes: z
@@ -127,7 +129,7 @@ export const accountsFileSchema = z
           .optional(),
       })
       .prefault({}),
-  })
+  }, { error: ({ code }) => code === "invalid_type" ? "is not a mapping with accounts and azureKeyVault" : undefined })
   .superRefine(({ accounts, azureKeyVault }, context) => {
     const fault = (path: readonly (string | number)[], message: string): void =>
       context.addIssue({ code: "custom", path: [...path], message });
@@ -146,9 +148,20 @@ export const accountsFileSchema = z
       const read = readSecretUri(`https://${host}/secrets/name`, azureKeyVault.vaultSuffixes);
       if (!read.ok) fault(["azureKeyVault", "pluginInput", "vaults", index], `is ${read.problem}`);
     }
+    const objectIds = new Set<string>();
+    for (const [index, each] of (azureKeyVault.pluginInput?.identities ?? []).entries()) {
+      const objectId = typeof each === "string" ? each : each.objectId;
+      if (objectIds.has(objectId))
+        fault(["azureKeyVault", "pluginInput", "identities", index], `${objectId} is there twice`);
+      objectIds.add(objectId);
+    }
     if (accounts.length === 0 && azureKeyVault.pluginInput === undefined)
       fault(["accounts"], "names no account, and no plugin input is answered either");
   });
+
+function hasUsablePort(url: string): boolean {
+  return URL.canParse(url) && new URL(url).port !== "0";
+}
 
 function milliseconds(text: string): number {
   return Number(text.slice(0, -1)) * (units[text.slice(-1)] ?? Number.NaN);
