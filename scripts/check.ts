@@ -1,11 +1,13 @@
 /**
- * `npm run check [FOLDER]`: types, lint, format, dead code and dependency directions of the checkout (or of another
- * folder with the same configuration files). A checker that looked at nothing has failed, whatever it says.
+ * `npm run check [FOLDER]`: types, lint, format, dead code, dependency directions and generated files of the checkout (or of
+ * another folder with the same configuration files). A checker that looked at nothing has failed, whatever it says.
  * @module
  */
 import { spawn } from "node:child_process";
+import { readFile, readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { generatedFolders, generatedPages } from "./generated-pages.ts";
 
 interface Outcome {
   readonly ok: boolean;
@@ -102,6 +104,28 @@ const checkers: readonly Checker[] = [
         looked: totalCruised,
         output: violations.map(({ rule, from, to }) => `${rule.name}: ${from} → ${to}`).join("\n"),
       };
+    },
+  },
+  {
+    name: "generated files",
+    async check(root) {
+      const pages = await generatedPages();
+      const stale: string[] = [];
+      let looked = 0;
+      for (const [path, text] of pages) {
+        const present = await readFile(join(root, path), "utf8").catch(() => undefined);
+        if (present !== undefined) looked++;
+        if (present !== text) stale.push(`${path} is ${present === undefined ? "missing" : "out of date"}`);
+      }
+      for (const generated of generatedFolders(pages)) {
+        const names = await readdir(join(root, generated)).catch(() => []);
+        for (const name of names) {
+          if (!pages.has(`${generated}/${name}`))
+            stale.push(`${generated}/${name} is made from nothing any more`);
+        }
+      }
+      const remedy = stale.length === 0 ? [] : ["`npm run docs` writes them."];
+      return { ok: stale.length === 0, looked, output: [...stale, ...remedy].join("\n") };
     },
   },
 ];

@@ -1,13 +1,25 @@
 /**
- * `npm run docs`: writes the reference pages that are made from the source, `docs/reference/errors.md` and
- * `docs/reference/metrics.md`. `test/docs.test.ts` fails while one of them is out of date.
+ * `npm run docs`: writes the reference pages and the files of the charts that are made from the source
+ * (`generated-pages.ts`). `npm run check` and `test/docs.test.ts` fail while one of them is out of date.
  * @module
  */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { generatedPages } from "./generated-pages.ts";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { generatedFolders, generatedPages } from "./generated-pages.ts";
 
-for (const [path, text] of await generatedPages()) {
-  writeFileSync(join(import.meta.dirname, "..", path), text);
-  process.stdout.write(`${path}\n`);
+const repository = join(import.meta.dirname, "..");
+const pages = await generatedPages();
+for (const folder of generatedFolders(pages)) {
+  mkdirSync(join(repository, folder), { recursive: true });
+  for (const name of readdirSync(join(repository, folder))) {
+    if (!pages.has(`${folder}/${name}`)) rmSync(join(repository, folder, name));
+  }
 }
+for (const [path, text] of pages) {
+  mkdirSync(dirname(join(repository, path)), { recursive: true });
+  writeFileSync(join(repository, path), text);
+  if (path.endsWith(".md")) process.stdout.write(`${path}\n`);
+}
+process.stdout.write(
+  `${[...pages.keys()].filter((path) => path.startsWith("charts/")).length} files in charts\n`,
+);

@@ -1,7 +1,8 @@
 /**
- * Reference pages that are made from the source, so that they cannot tell something else.
+ * Reference pages and files of the charts that are made from the source, so that they cannot tell something else.
  * @module
  */
+import { dirname } from "node:path";
 import { errorTable } from "../src/errors.ts";
 import { createAccountProviderMetrics } from "../src/observe/account-provider-metrics.ts";
 import { createAuthenticatorMetrics } from "../src/observe/authenticator-metrics.ts";
@@ -9,13 +10,20 @@ import { createKeyVaultMetrics } from "../src/observe/key-vault-metrics.ts";
 import { createKubernetesMetrics } from "../src/observe/kubernetes-metrics.ts";
 import { createLoginMetrics } from "../src/observe/login-metrics.ts";
 import { createRegistry, type Registry } from "../src/observe/metrics.ts";
+import { chartFiles } from "./charts/chart-files.ts";
 
-/** Text of every generated page by its path in the repository. */
+/** Text of every generated file by its path in the repository. */
 export async function generatedPages(): Promise<ReadonlyMap<string, string>> {
   return new Map([
     ["docs/reference/errors.md", errorsPage()],
     ["docs/reference/metrics.md", await metricsPage()],
+    ...chartFiles(),
   ]);
+}
+
+/** Folders that hold generated files alone: what else lies there is a leftover. */
+export function generatedFolders(pages: ReadonlyMap<string, string>): ReadonlySet<string> {
+  return new Set([...pages.keys()].map((path) => dirname(path)).filter((folder) => folder.endsWith("/ci")));
 }
 
 const origin = "<!-- Made by `npm run docs`. Edit the source instead. -->";

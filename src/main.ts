@@ -58,6 +58,10 @@ const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "forget a login session",
     load: () => import("./commands/logout.ts"),
   },
+  "chart-hook": {
+    summary: "what the hooks of the Helm charts run (apply-crds, await-hosts, stay)",
+    load: () => import("./commands/chart-hook.ts"),
+  },
   up: {
     summary: "run every role on loopback from a folder of manifests",
     load: () => import("./commands/up.ts"),

@@ -111,7 +111,7 @@ for (const { name, violations } of checkers) {
   }
 }
 
-for (const name of ["types", "lint", "format", "dead code", "dependency directions"]) {
+for (const name of ["types", "lint", "format", "dead code", "dependency directions", "generated files"]) {
   test(`${name}: a folder without a source file fails`, async (t) => {
     const { code, text } = await check(await seed(t, {}), name);
 
@@ -119,6 +119,27 @@ for (const name of ["types", "lint", "format", "dead code", "dependency directio
     assert.match(text, /looked at no file at all/);
   });
 }
+
+test("generated files: the checkout's own are up to date, and another folder's that say something else are named", async (t) => {
+  const own = await check(root, "generated files");
+  const folder = await seed(t, { ...clean, "docs/reference/errors.md": "# Errors\n" });
+  const stale = await check(folder, "generated files");
+
+  assert.equal(own.code, 0, own.text);
+  assert.equal(stale.code, 1);
+  assert.match(stale.text, /^docs\/reference\/errors\.md is out of date$/m);
+  assert.match(stale.text, /^charts\/gmsa-webhook\/values\.schema\.json is missing$/m);
+});
+
+test("generated files: a leftover among them is named", async (t) => {
+  const { code, text } = await check(
+    await seed(t, { ...clean, "charts/authenticator/ci/gone-values.yaml": "{}\n" }),
+    "generated files",
+  );
+
+  assert.equal(code, 1);
+  assert.match(text, /^charts\/authenticator\/ci\/gone-values\.yaml is made from nothing any more$/m);
+});
 
 test("a checker that there is not cannot pass", async (t) => {
   const { code, text } = await check(await seed(t, clean), "speling");

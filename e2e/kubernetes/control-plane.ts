@@ -75,8 +75,9 @@ export class ControlPlane extends Cluster {
     await this.#processes.startApiServer();
   }
 
-  /** Stops it and starts it again. */
-  async restartApiServer(): Promise<void> {
+  /** Stops it and starts it again, with further flags from now on where some are given. */
+  async restartApiServer(furtherFlags: readonly string[] = []): Promise<void> {
+    this.#processes.furtherFlags.push(...furtherFlags);
     await this.stopApiServer();
     await this.startApiServer();
   }
@@ -94,6 +95,8 @@ export class ControlPlane extends Cluster {
 /** The three programs and what they need to find each other. */
 class Processes {
   readonly facts: ClusterFacts;
+  /** Flags that the API server was given later on. */
+  readonly furtherFlags: string[] = [];
   readonly #options: StartOptions;
   readonly #ports: readonly [etcd: number, etcdPeer: number, apiServer: number, controllers: number];
   readonly #probe: ApiClient;
@@ -150,6 +153,7 @@ class Processes {
       // Nobody makes service accounts without the controllers, and this plugin wants one for each pod.
       ...(this.#options.controllers === false ? ["--disable-admission-plugins=ServiceAccount"] : []),
       ...(this.#options.apiServerFlags ?? []),
+      ...this.furtherFlags,
     ]);
     await this.#until(this.#apiServer, async () => (await this.#get("/readyz")) === 200);
   }

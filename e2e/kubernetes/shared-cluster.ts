@@ -37,11 +37,34 @@ export async function sharedCluster(): Promise<Cluster> {
   return new Cluster(JSON.parse(answered.text) as ClusterFacts);
 }
 
-/** The runner's end: starts the cluster at the first question, stops it with `close`. */
-export async function offerSharedCluster(
-  runDirectory: string,
-  assets: string,
-): Promise<{ readonly environment: Readonly<Record<string, string>>; readonly close: () => Promise<void> }> {
+interface OfferedCluster {
+  readonly environment: Readonly<Record<string, string>>;
+  readonly close: () => Promise<void>;
+}
+
+const offers = new Map<string, { readonly offered: Promise<OfferedCluster>; holders: number }>();
+
+/**
+ * The runner's end: starts the cluster at the first question, stops it with `close`. One for all beds of a run that offer
+ * it: the last `close` counts.
+ */
+export async function offerSharedCluster(runDirectory: string, assets: string): Promise<OfferedCluster> {
+  const offer = offers.get(runDirectory) ?? { offered: listen(runDirectory, assets), holders: 0 };
+  offers.set(runDirectory, offer);
+  offer.holders += 1;
+  const { environment, close } = await offer.offered;
+  return {
+    environment,
+    close: async () => {
+      offer.holders -= 1;
+      if (offer.holders > 0) return;
+      offers.delete(runDirectory);
+      await close();
+    },
+  };
+}
+
+async function listen(runDirectory: string, assets: string): Promise<OfferedCluster> {
   let cluster: Promise<ControlPlane> | undefined;
   const server = createServer((_, response) => {
     cluster ??= startCluster();

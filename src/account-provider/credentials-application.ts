@@ -12,6 +12,7 @@ import type {
 import type { Log } from "../observe/log.ts";
 import type { AccountOrigin, AccountOutcome, SecretStore } from "../secret-store/secret-store.ts";
 import { createApplication, type Application } from "../server/application.ts";
+import { timeRequests } from "../server/request-timer.ts";
 import { checkClientCertificate, type ClientCertificate } from "../server/client-certificate.ts";
 import { askedAccount, credentialsBody } from "./credentials-answer.ts";
 import type { KeyVaultInputs } from "./key-vault-inputs.ts";
@@ -35,12 +36,7 @@ export function createCredentialsApplication(options: CredentialsApplicationOpti
   const { acceptsClient, clock, keyVaultInputs, log, metrics, namespace, store } = options;
   const application = createApplication({ log });
   const { routes } = application;
-  // Without a logger of its own, Fastify does not take the time.
-  const began = new WeakMap<FastifyRequest, number>();
-  routes.addHook("onRequest", (request, _reply, next) => {
-    began.set(request, performance.now());
-    next();
-  });
+  const elapsedMs = timeRequests(routes);
 
   if (acceptsClient !== undefined) {
     routes.addHook("onRequest", (request, reply, next) => {
@@ -141,7 +137,7 @@ export function createCredentialsApplication(options: CredentialsApplicationOpti
     fields: Fields = {},
     body?: string,
   ): FastifyReply {
-    const milliseconds = performance.now() - (began.get(request) ?? performance.now());
+    const milliseconds = elapsedMs(request);
     metrics.requestEnded(outcome, milliseconds / 1000);
     log.info("credentials.requested", {
       requestId: request.id,

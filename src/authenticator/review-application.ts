@@ -10,6 +10,7 @@ import type { Clock } from "../clock.ts";
 import type { AuthenticatorMetrics } from "../observe/authenticator-metrics.ts";
 import type { Log } from "../observe/log.ts";
 import { createApplication, type Application } from "../server/application.ts";
+import { timeRequests } from "../server/request-timer.ts";
 import { checkClientCertificate } from "../server/client-certificate.ts";
 import type { Reviewer } from "./review.ts";
 import { parseTokenReview, renderAllowed, renderDenied } from "./token-review.ts";
@@ -32,6 +33,7 @@ export function createReviewApplication(options: ReviewApplicationOptions): Appl
   const { clock, metrics, reviewer } = options;
   const application = createApplication({ log: options.log, bodyLimit });
   const { routes } = application;
+  const elapsedMs = timeRequests(routes);
 
   // The API server's content type is not the question; whether the body is a TokenReview is.
   routes.removeAllContentTypeParsers();
@@ -47,7 +49,7 @@ export function createReviewApplication(options: ReviewApplicationOptions): Appl
   routes.post("/authenticate", async (request, reply) => {
     const review = parseTokenReview(typeof request.body === "string" ? request.body : "");
     if (!review.ok) {
-      metrics.reviewed("malformed_request", reply.elapsedTime / 1000);
+      metrics.reviewed("malformed_request", elapsedMs(request) / 1000);
       return reply.code(400).type(plain).send(`${review.message}\n`);
     }
     const decision = await reviewer.review(review.token);

@@ -97,68 +97,83 @@ export type ReadConfig =
   | { readonly ok: true; readonly config: ConfigFile; readonly faults: readonly ConfigFault[] }
   | { readonly ok: false; readonly problem: string };
 
-/** How each key's value is read. */
+/** Forms that a key's value can have. */
+export type ValueForm = "text" | "flag" | "count" | "texts" | "duration";
+
+/** How a value of each form is read. */
 type Reader = (value: unknown) => { readonly value: unknown } | { readonly problem: string };
 
-const text: Reader = (value) => (typeof value === "string" ? { value } : { problem: "it is not a text" });
-const flag: Reader = (value) =>
-  typeof value === "boolean" ? { value } : { problem: "it is neither true nor false" };
-const count: Reader = (value) =>
-  typeof value === "number" && Number.isFinite(value) && value > 0
-    ? { value }
-    : { problem: "it is not a number above 0" };
-const texts: Reader = (value) => {
-  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
-  const strings = list.map((each) => (Number.isSafeInteger(each) ? String(each) : each));
-  return strings.every((each) => typeof each === "string")
-    ? { value: strings }
-    : { problem: "it is not a list of texts" };
-};
-const duration: Reader = (value) => {
-  const match = typeof value === "string" ? /^(\d{1,9})(ms|s|m|h)$/.exec(value) : null;
-  const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match?.[2] ?? ""];
-  return unit === undefined
-    ? { problem: "it is not a duration such as 3s or 10m" }
-    : { value: Number(match?.[1]) * unit };
+const readers: Readonly<Record<ValueForm, Reader>> = {
+  text: (value) => (typeof value === "string" ? { value } : { problem: "it is not a text" }),
+  flag: (value) => (typeof value === "boolean" ? { value } : { problem: "it is neither true nor false" }),
+  count: (value) =>
+    typeof value === "number" && Number.isFinite(value) && value > 0
+      ? { value }
+      : { problem: "it is not a number above 0" },
+  texts: (value) => {
+    const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+    const strings = list.map((each) => (Number.isSafeInteger(each) ? String(each) : each));
+    return strings.every((each) => typeof each === "string")
+      ? { value: strings }
+      : { problem: "it is not a list of texts" };
+  },
+  duration: (value) => {
+    const match = typeof value === "string" ? /^(\d{1,9})(ms|s|m|h)$/.exec(value) : null;
+    const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match?.[2] ?? ""];
+    return unit === undefined
+      ? { problem: "it is not a duration such as 3s or 10m" }
+      : { value: Number(match?.[1]) * unit };
+  },
 };
 
-const topKeys: Readonly<Record<string, Reader>> = { clusterID: text, defaultRole: text };
+const topKeys: Readonly<Record<string, ValueForm>> = { clusterID: "text", defaultRole: "text" };
 
 /** Keys of the `server` section, the field that each one fills, and its form. */
-const serverKeys: Readonly<Record<string, readonly [field: keyof RawSettings, Reader]>> = {
-  port: ["port", count],
-  hostname: ["hostname", text],
-  address: ["address", text],
-  bind: ["bind", text],
-  region: ["region", text],
-  stateDir: ["stateDir", text],
-  generateKubeconfig: ["generateKubeconfig", text],
-  kubeconfigPregenerated: ["kubeconfigPregenerated", flag],
-  kubeconfig: ["kubeconfig", text],
-  master: ["master", text],
-  backendMode: ["backendMode", texts],
-  scrubbedAccounts: ["scrubbedAccounts", texts],
-  dynamicFilePath: ["dynamicFilePath", text],
-  acceptV1Tokens: ["acceptV1Tokens", flag],
-  wildcardMappings: ["wildcardMappings", flag],
-  extraTokenParameters: ["extraTokenParameters", texts],
-  stsEndpoint: ["stsEndpoint", text],
-  stsCAFile: ["stsCAFile", text],
-  stsTimeout: ["stsTimeoutMs", duration],
-  stsRate: ["stsRate", count],
-  accessKeyRate: ["accessKeyRate", count],
-  identityCache: ["identityCacheMs", duration],
-  maxTokenLength: ["maxTokenLength", count],
-  operationsAddress: ["operationsAddress", text],
-  tlsMinimum: ["tlsMinimum", text],
-  clientCAFile: ["clientCAFile", text],
-  maxConnections: ["maxConnections", count],
-  allowReservedNames: ["allowReservedNames", texts],
-  reservedPrefixes: ["reservedPrefixes", texts],
+const serverKeys: Readonly<Record<string, readonly [field: keyof RawSettings, ValueForm]>> = {
+  port: ["port", "count"],
+  hostname: ["hostname", "text"],
+  address: ["address", "text"],
+  bind: ["bind", "text"],
+  region: ["region", "text"],
+  stateDir: ["stateDir", "text"],
+  generateKubeconfig: ["generateKubeconfig", "text"],
+  kubeconfigPregenerated: ["kubeconfigPregenerated", "flag"],
+  kubeconfig: ["kubeconfig", "text"],
+  master: ["master", "text"],
+  backendMode: ["backendMode", "texts"],
+  scrubbedAccounts: ["scrubbedAccounts", "texts"],
+  dynamicFilePath: ["dynamicFilePath", "text"],
+  acceptV1Tokens: ["acceptV1Tokens", "flag"],
+  wildcardMappings: ["wildcardMappings", "flag"],
+  extraTokenParameters: ["extraTokenParameters", "texts"],
+  stsEndpoint: ["stsEndpoint", "text"],
+  stsCAFile: ["stsCAFile", "text"],
+  stsTimeout: ["stsTimeoutMs", "duration"],
+  stsRate: ["stsRate", "count"],
+  accessKeyRate: ["accessKeyRate", "count"],
+  identityCache: ["identityCacheMs", "duration"],
+  maxTokenLength: ["maxTokenLength", "count"],
+  operationsAddress: ["operationsAddress", "text"],
+  tlsMinimum: ["tlsMinimum", "text"],
+  clientCAFile: ["clientCAFile", "text"],
+  maxConnections: ["maxConnections", "count"],
+  allowReservedNames: ["allowReservedNames", "texts"],
+  reservedPrefixes: ["reservedPrefixes", "texts"],
 };
 
 /** Known, and without effect in every version: accepted so that old files start. */
 const ignoredTopKeys = ["featureGates", "logFormat"];
+
+/** Keys of the configuration file and the forms of their values; the mappings stand beside them in `server`. */
+export function authenticatorConfigurationKeys(): {
+  readonly top: Readonly<Record<string, ValueForm>>;
+  readonly server: Readonly<Record<string, ValueForm>>;
+} {
+  return {
+    top: topKeys,
+    server: Object.fromEntries(Object.entries(serverKeys).map(([name, [, form]]) => [name, form])),
+  };
+}
 
 /** @param path only for its extension, which tells the format; without a known one it is YAML. */
 export function readConfigFile(content: string, path: string): ReadConfig {
@@ -374,14 +389,14 @@ function parserOf(path: string): (content: string) => unknown {
 
 function read(
   setting: string,
-  reader: Reader | undefined,
+  form: ValueForm | undefined,
   field: string,
   value: unknown,
   faults: ConfigFault[],
   settings: Record<string, unknown>,
 ): void {
-  if (reader === undefined || value === null) return;
-  const result = reader(value);
+  if (form === undefined || value === null) return;
+  const result = readers[form](value);
   if ("problem" in result) faults.push({ setting, problem: result.problem });
   else if (Object.hasOwn(settings, field)) faults.push({ setting, problem: "it stands in the file twice" });
   else settings[field] = result.value;

@@ -5,9 +5,14 @@
  */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
 export class ServiceAddress {
-  /** Ports of the endpoints. */
-  endpoints: readonly number[] = [];
+  /** Addresses of the endpoints; a number is a port of 127.0.0.1. */
+  endpoints: readonly (number | Endpoint)[] = [];
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   /** Connections so far. */
@@ -36,12 +41,13 @@ export class ServiceAddress {
 
   #forward(client: Socket): void {
     this.connections++;
-    const port = this.endpoints[this.#next++ % this.endpoints.length];
-    if (port === undefined) {
+    const endpoint = this.endpoints[this.#next++ % this.endpoints.length];
+    if (endpoint === undefined) {
       client.destroy();
       return;
     }
-    const upstream = connect(port, "127.0.0.1");
+    const { host, port } = typeof endpoint === "number" ? { host: "127.0.0.1", port: endpoint } : endpoint;
+    const upstream = connect(port, host);
     for (const [from, to] of [
       [client, upstream],
       [upstream, client],
