@@ -140,7 +140,7 @@ azureKeyVault:
       input("colons", { host: `${vault}:8443` }),
       input("../keys/colons"),
     ];
-    const before = [azure.simulator.requests.length, azure.tunnels.length];
+    const soFar = [azure.simulator.requests.length, azure.tunnels.length];
 
     for (const surrogate of [false, true]) {
       assert.deepEqual(
@@ -149,7 +149,7 @@ azureKeyVault:
       );
     }
 
-    assert.deepEqual([azure.simulator.requests.length, azure.tunnels.length], before);
+    assert.deepEqual([azure.simulator.requests.length, azure.tunnels.length], soFar);
     assert.deepEqual([...new Set(azure.tunnels)], [`${vault}:443`]);
   });
 
