@@ -23,8 +23,8 @@ interface World {
   readonly answers: Map<string, KeyVaultReading | undefined>;
   /** Lets an answer that was held back go. */
   readonly held: ReadonlyMap<string, (reading: KeyVaultReading) => void>;
-  ask(name: string): Promise<KeyVaultInputAnswer>;
-  outcome(name: string): Promise<string>;
+  readonly ask: (name: string) => Promise<KeyVaultInputAnswer>;
+  readonly outcome: (name: string) => Promise<string>;
 }
 
 const found: KeyVaultReading = {

@@ -128,8 +128,7 @@ export class KeyVaultInputs {
     this.#followed.set(key, followed);
     const usable = (): boolean => ["found", "invalid"].includes(followed.watched.outcome.outcome);
     if (usable()) return followed;
-    if (mayAskAgain(followed, clock.now()))
-      this.#ask(key, followed);
+    if (mayAskAgain(followed, clock.now())) this.#ask(key, followed);
     const enough = new AbortController();
     await Promise.race([followed.asked, delay(clock, patienceMs, enough.signal)]).catch(() => undefined);
     enough.abort();
@@ -191,8 +190,7 @@ export class KeyVaultInputs {
     const others = [...this.#followed].filter(
       ([other, each]) => other !== key && mayBeForgotten(each, clock.now()),
     );
-    const leaving =
-      others.find(([, { watched }]) => watched.outcome.outcome !== "found") ?? others[0];
+    const leaving = others.find(([, { watched }]) => watched.outcome.outcome !== "found") ?? others[0];
     if (leaving === undefined) return;
     const [objectId, secret] = leaving[0].split(" https://");
     log.info("key-vault.input-forgotten", { identity: objectId, secret, kept: this.#capacity });

@@ -462,7 +462,9 @@ suite("the reserved directory", () => {
     [
       "a port that another program has now",
       async (t) => {
-        const server = createServer((socket) => void socket.end("220 ready\r\n").on("error", () => undefined));
+        const server = createServer(
+          (socket) => void socket.end("220 ready\r\n").on("error", () => undefined),
+        );
         await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
         t.after(() => server.close());
         return String((server.address() as AddressInfo).port);

@@ -14,7 +14,6 @@ export const defaultNamespace = "cattle-windows-gmsa-system";
 /** Longest life of a leaf certificate. */
 export const longestLeafLifetimeMs = 24 * 3_600_000;
 
-
 /** Kubernetes object name: an RFC 1123 subdomain, at most 253 characters. */
 const objectNameForm = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 

@@ -210,7 +210,7 @@ export class AzureSimulator {
       query,
       host: hostOf(request),
       authorized: request.headers.authorization !== undefined,
-      acceptEncoding: String(request.headers["accept-encoding"] ?? ""),
+      acceptEncoding: request.headers["accept-encoding"] ?? "",
     });
     const found = this.#plans.find(({ plan, left }) => left > 0 && plan.service === service);
     if (found !== undefined) {
@@ -469,7 +469,7 @@ function sendText(
   text: string,
   headers: Readonly<Record<string, string>>,
 ): void {
-  const compressed = /\bgzip\b/.test(String(response.req.headers["accept-encoding"] ?? ""));
+  const compressed = /\bgzip\b/.test(response.req.headers["accept-encoding"] ?? "");
   response.writeHead(status, compressed ? { "content-encoding": "gzip", ...headers } : headers);
   response.end(compressed ? gzipSync(text) : text);
 }

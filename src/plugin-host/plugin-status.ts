@@ -223,8 +223,7 @@ async function providerLinks(host: PluginHost): Promise<readonly ChainLink[]> {
       const text = await readFile(join(base, entry.name, "port.txt"), "utf8").catch(() => undefined);
       if (text === undefined) return { link, holds: false, detail: "there is no port.txt", remedy };
       const port = portOfFile(text);
-      if (port === undefined)
-        return { link, holds: false, detail: "port.txt holds no port", remedy };
+      if (port === undefined) return { link, holds: false, detail: "port.txt holds no port", remedy };
       return (await answers(port))
         ? { link, holds: true, detail: `listens on port ${text}` }
         : { link, holds: false, detail: `nobody listens on port ${text}`, remedy };

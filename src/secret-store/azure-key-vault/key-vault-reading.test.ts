@@ -333,7 +333,11 @@ suite("a reading that lacks the defects of CCGAKV", () => {
 
   test("takes for a version only what Azure's versions look like: it is logged with each request", async (t) => {
     const world = await open(t);
-    for (const version of [`x${"a".repeat(10_000)}`, "0123456789abcdef", "0123456789ABCDEF0123456789ABCDEF"]) {
+    for (const version of [
+      `x${"a".repeat(10_000)}`,
+      "0123456789abcdef",
+      "0123456789ABCDEF0123456789ABCDEF",
+    ]) {
       world.simulator.setSecret(vault, "web", value, { version });
 
       const reading = await world.read();
@@ -398,7 +402,11 @@ test("what services would compress is asked for as it is, tokens and refusals al
 
 suite("a proxy that lets nothing through ends a reading, and its connections", () => {
   const cases: readonly (readonly [string, (socket: Socket) => void, RegExp])[] = [
-    ["by its silence", () => undefined, /cannot be asked: (?:no whole answer within 6000 ms|no answer within 20 s)/],
+    [
+      "by its silence",
+      () => undefined,
+      /cannot be asked: (?:no whole answer within 6000 ms|no answer within 20 s)/,
+    ],
     [
       "with a 407 that keeps the connection",
       (socket) => {

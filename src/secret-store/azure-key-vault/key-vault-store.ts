@@ -78,7 +78,7 @@ export function createKeyVaultSecretStore(
     origin: (name) => secrets.get(name)?.origin,
     status: () => worstStatus([...secrets.values()].map((secret) => secret.status)),
     statusOf: (name) => secrets.get(name)?.status,
-    ready: async (signal) => void (await unlessAborted(first, signal)),
+    ready: (signal) => unlessAborted(first, signal),
     onChange(listener) {
       let stopped = false;
       for (const [name, secret] of secrets) {

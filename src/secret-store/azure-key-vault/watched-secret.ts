@@ -114,10 +114,7 @@ export class WatchedSecret {
     const wait =
       reading.kind === "value"
         ? useByMs * (0.75 + random() * 0.1)
-        : Math.max(
-            Math.min(firstRetryMs * 2 ** Math.max(0, this.#failures - 1), longestRetryMs),
-            hold,
-          );
+        : Math.max(Math.min(firstRetryMs * 2 ** Math.max(0, this.#failures - 1), longestRetryMs), hold);
     this.#cancel = clock.after(wait, () => {
       this.refresh().catch(() => undefined);
     });
