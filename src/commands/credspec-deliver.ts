@@ -157,7 +157,7 @@ async function deliver(flags: DeliverFlags, { io }: CredspecDependencies): Promi
     const engine = createDockerEngine(endpoint, { timeoutMs });
     const delivery = createSpecDelivery(
       { engine, offer: () => readOffer(specs), clock, log },
-      { owner: flags.owner },
+      { owner: flags.owner, holdMs: passing ? 0 : intervalMs },
     );
     const json = flags.output === "json";
     if (passing) {
