@@ -161,7 +161,12 @@ describe("a mistake", () => {
     ["a port as text", "clusterID: c1\nserver: {port: many}", "server.port", /number/],
     ["a port that is none", "clusterID: c1\nserver: {port: 99999}", "port", /no port/],
     ["a duration without a unit", "clusterID: c1\nserver: {stsTimeout: 3}", "server.stsTimeout", /duration/],
-    ["a duration that no timer knows", "clusterID: c1\nserver: {stsTimeout: 597h}", "server.stsTimeout", /longer/],
+    [
+      "a duration that no timer knows",
+      "clusterID: c1\nserver: {stsTimeout: 597h}",
+      "server.stsTimeout",
+      /longer/,
+    ],
     [
       "a mapping without a username",
       "clusterID: c1\nserver: {mapUsers: [{userARN: 'acs:ram::1:user/a'}]}",

@@ -124,9 +124,7 @@ const readers: Readonly<Record<ValueForm, Reader>> = {
     if (unit === undefined) return { problem: "it is not a duration such as 3s or 10m" };
     const milliseconds = Number(match?.[1]) * unit;
     // Node's timers would ring at once.
-    return milliseconds > longestTimerMs
-      ? { problem: "it is longer than 596h" }
-      : { value: milliseconds };
+    return milliseconds > longestTimerMs ? { problem: "it is longer than 596h" } : { value: milliseconds };
   },
 };
 
