@@ -442,6 +442,22 @@ test("a certificate that cannot be renewed is not ready with an hour left", asyn
   assert.ok(!readiness.ready && /^ends in \d+ minutes/.test(readiness.reason));
 });
 
+test("a certificate that ended while the machine was suspended says so, and is renewed within a minute", async (t) => {
+  const { bundle, clock, replica, until } = await bed(t);
+  const certificate = await replica();
+  await until("ready", () => certificate.readiness().ready);
+  const before = certificate.current();
+
+  clock.jump(154 * minute);
+  const readiness = certificate.readiness();
+  assert.ok(!readiness.ready && /^ended (9|10) minutes ago/.test(readiness.reason), JSON.stringify(readiness));
+  const woken = clock.now();
+  await until("a renewal", () => certificate.current() !== before, 1_000);
+
+  assert.ok(clock.now() - woken <= 70_000);
+  await until("ready again", () => certificate.readiness().ready && isTrusted(bundle(), certificate));
+});
+
 test("a Secret of somebody else's is not touched", async (t) => {
   const { api, replica } = await bed(t);
   api.put(secretKind, {
