@@ -473,6 +473,31 @@ test("with its authority gone from the configurations for a minute it is not rea
   await until("ready again", () => certificate.readiness().ready);
 });
 
+test("a configuration whose change the API server refuses each time is a fault, with its words, and tried ever less often", async (t) => {
+  const { api, clock, events, replica, until } = await bed(t);
+  let writes = 0;
+  const message = "webhooks[0].matchConditions: Invalid value: undeclared reference";
+  api.handle(
+    "PATCH",
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/gmsa-webhook",
+    () => {
+      writes++;
+      return { status: 422, body: { kind: "Status", message } };
+    },
+  );
+
+  const certificate = await replica();
+  await until("the fault", () => JSON.stringify(certificate.readiness()).includes(message));
+  const before = writes;
+  for (let step = 0; step < 600; step++) {
+    await clock.advance(1_000);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+
+  assert.ok(events().includes("admission.authority-fault"));
+  assert.ok(writes > before && writes - before <= 20, `${writes - before} writes in ten minutes`);
+});
+
 test("a configuration that cert-manager writes is left to it, and told", async (t) => {
   const { api, bundle, replica, until } = await bed(t, false);
   putConfigurations(api, { annotations: { "cert-manager.io/inject-ca-from": "gmsa-webhook/x" } });
