@@ -121,7 +121,8 @@ export const gmsaWebhookValues = z.strictObject({
   }),
   apiServerClient: group("The certificate that the API server shows to webhooks, where it can be told to.", {
     caConfigMapName: value(objectName, "", {
-      about: "ConfigMap with the authority as `ca.crt`; empty: any caller, and the NetworkPolicy decides.",
+      about:
+        "ConfigMap with the authority as `ca.crt`; empty: any caller, and `networkPolicy.callers` decides.",
       example: "apiserver-client-ca",
     }),
     names: value(texts, [], {
@@ -314,5 +315,11 @@ export const gmsaWebhookValues = z.strictObject({
     resources: { requests: { cpu: "50m", memory: "128Mi" }, limits: { memory: "512Mi" } },
     priorityClass: "system-cluster-critical",
   }),
-  networkPolicy: networkPolicyValues(),
+  networkPolicy: networkPolicyValues({
+    callers: value(texts, [], {
+      about:
+        "Networks (CIDR) of the control plane, from which reviews are let in; empty: from anywhere, so that every pod can ask for the contents of specs unless `apiServerClient` is set.",
+      example: ["192.0.2.0/24"],
+    }),
+  }),
 });

@@ -198,13 +198,14 @@ export function windowsValues(): Readonly<Record<string, z.ZodType>> {
   };
 }
 
-export function networkPolicyValues(): z.ZodType {
+export function networkPolicyValues(more: Readonly<Record<string, z.ZodType>> = {}): z.ZodType {
   return group("What the network lets through. Pods on the host's network are outside its reach.", {
     enabled: value(flag, true, { about: "Make a NetworkPolicy.", example: false }),
     apiServerPorts: value(z.array(port), [443, 6443], {
       about: "Ports of the API server, to which the pods may connect.",
       example: [8443],
     }),
+    ...more,
   });
 }
 

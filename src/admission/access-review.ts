@@ -2,7 +2,7 @@
  * Access decided by the API server: one LocalSubjectAccessReview per question, the same question in flight asked once.
  * @module
  */
-import type { Clock } from "../clock.ts";
+import { delay, type Clock } from "../clock.ts";
 import { reasonOf } from "../errors.ts";
 import type { ClusterClient } from "../kubernetes/cluster-client.ts";
 import type { AccessAnswer, AccessQuestion, AccessReviewer } from "./ports.ts";
@@ -23,27 +23,39 @@ const sharedMs = 1_000;
 /** Wait before the one repetition that a 429 is worth, at most, milliseconds. */
 const longestRetryAfterMs = 2_000;
 
-export function createAccessReviewer(client: ClusterClient, options: AccessReviewOptions): AccessReviewer {
+export function createAccessReviewer(
+  client: Pick<ClusterClient, "request">,
+  options: AccessReviewOptions,
+): AccessReviewer {
   const { cacheMs, clock } = options;
-  const inFlight = new Map<string, Promise<AccessAnswer>>();
+  const inFlight = new Map<string, SharedQuestion>();
   const kept = new Map<string, { readonly answer: AccessAnswer; readonly until: number }>();
   return {
     async review(question, signal) {
       const key = JSON.stringify([question.namespace, question.serviceAccount, question.specName]);
       const known = kept.get(key);
       if (known !== undefined && known.until > clock.now()) return known.answer;
-      let answer = inFlight.get(key);
-      if (answer === undefined) {
+      // A question that is asked for nobody would stand before those that somebody waits for.
+      if (signal.aborted) return unanswered;
+      let shared = inFlight.get(key);
+      if (shared === undefined) {
         // The shared question has a deadline of its own: the first asker giving up must not refuse the others.
-        const asked = ask(client, question, clock).then((settled) => {
-          forget();
-          if (cacheMs > 0 && settled.certain) {
-            if (kept.size >= mostAnswers) kept.clear();
-            kept.set(key, { answer: settled.answer, until: clock.now() + cacheMs });
-          }
-          return settled.answer;
-        });
-        answer = asked;
+        const abandoned = new AbortController();
+        const asked: SharedQuestion = {
+          waiting: 0,
+          abandon: () => {
+            forget();
+            abandoned.abort();
+          },
+          answer: ask(client, question, clock, abandoned.signal).then((settled) => {
+            forget();
+            if (cacheMs > 0 && settled.certain) {
+              if (kept.size >= mostAnswers) kept.clear();
+              kept.set(key, { answer: settled.answer, until: clock.now() + cacheMs });
+            }
+            return settled.answer;
+          }),
+        };
         inFlight.set(key, asked);
         // A question that hangs must not take those with it that are asked when the API server is well again.
         const cancel = clock.after(sharedMs, () => forget());
@@ -51,10 +63,37 @@ export function createAccessReviewer(client: ClusterClient, options: AccessRevie
           cancel();
           if (inFlight.get(key) === asked) inFlight.delete(key);
         };
+        shared = asked;
       }
-      return await Promise.race([answer, givenUp(signal)]);
+      return await answerOf(shared, signal);
     },
   };
+}
+
+interface SharedQuestion {
+  readonly answer: Promise<AccessAnswer>;
+  /** How many askers have not given up. */
+  waiting: number;
+  /** Drops the question, wherever it is. */
+  readonly abandon: () => void;
+}
+
+const unanswered = failed("no answer in time").answer;
+
+/** The answer, or none once the asker gives up; the last one to give up ends the question. */
+function answerOf(shared: SharedQuestion, signal: AbortSignal): Promise<AccessAnswer> {
+  shared.waiting++;
+  return new Promise((resolve) => {
+    const giveUp = (): void => {
+      resolve(unanswered);
+      if (--shared.waiting === 0) shared.abandon();
+    };
+    signal.addEventListener("abort", giveUp, { once: true });
+    void shared.answer.then((answer) => {
+      signal.removeEventListener("abort", giveUp);
+      resolve(answer);
+    });
+  });
 }
 
 interface Settled {
@@ -65,7 +104,12 @@ interface Settled {
 
 const questionMs = 8_000;
 
-async function ask(client: ClusterClient, question: AccessQuestion, clock: Clock): Promise<Settled> {
+async function ask(
+  client: Pick<ClusterClient, "request">,
+  question: AccessQuestion,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Settled> {
   const { namespace, serviceAccount, specName } = question;
   const path = `/apis/authorization.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/localsubjectaccessreviews`;
   const body = {
@@ -94,9 +138,10 @@ async function ask(client: ClusterClient, question: AccessQuestion, clock: Clock
         body,
         timeoutMs: questionMs,
         maxBytes: 1024 * 1024,
+        signal,
       });
       if (answer.status === 429 && attempt === 1) {
-        await waitAsAsked(answer.headers["retry-after"], clock);
+        await waitAsAsked(answer.headers["retry-after"], clock, signal);
         continue;
       }
       if (answer.status !== 200 && answer.status !== 201)
@@ -124,18 +169,14 @@ function failed(problem: string): Settled {
   };
 }
 
-function waitAsAsked(retryAfter: string | string[] | undefined, clock: Clock): Promise<void> {
+function waitAsAsked(
+  retryAfter: string | string[] | undefined,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
   const seconds = Number(retryAfter ?? 1);
   const milliseconds = Number.isFinite(seconds)
     ? Math.min(Math.max(seconds * 1000, 0), longestRetryAfterMs)
     : 1_000;
-  return new Promise((resolve) => clock.after(milliseconds, resolve));
-}
-
-function givenUp(signal: AbortSignal): Promise<AccessAnswer> {
-  return new Promise((resolve) => {
-    const giveUp = (): void => resolve(failed("no answer in time").answer);
-    if (signal.aborted) giveUp();
-    else signal.addEventListener("abort", giveUp, { once: true });
-  });
+  return delay(clock, milliseconds, signal);
 }

@@ -407,6 +407,59 @@ test("an ephemeral container added later gets its contents, those that were ther
   );
 });
 
+const naming = (count: number): PodParts => ({
+  containers: Array.from({ length: count }, (_, at) => ({
+    gmsaCredentialSpecName: `spec-${at}`,
+    gmsaCredentialSpec: contents,
+  })),
+});
+const unexpanded = (count: number): PodParts => ({
+  containers: Array.from({ length: count }, (_, at) => ({ gmsaCredentialSpecName: `spec-${at}` })),
+});
+
+for (const [path, parts] of [
+  ["mutate", unexpanded],
+  ["validate", naming],
+] as const) {
+  test(`${path} refuses a pod that names more than 64 specs, and asks nobody`, async () => {
+    const specs = Object.fromEntries(Array.from({ length: 64 }, (_, at) => [`spec-${at}`, contents]));
+    const { admitter, asked } = admitterIn({ specs });
+
+    const refused = await admitter[path](requestOf(parts(12_000)), signal);
+
+    assert.deepEqual(
+      refused,
+      denied(
+        422,
+        "the pod names 12000 different GMSA cred specs, more than the 64 that one pod may name: split it into several pods",
+      ),
+    );
+    assert.deepEqual(asked, { reviews: [], lookUps: [] });
+    assert.ok(allowed(await admitter[path](requestOf(parts(64)), signal)));
+    assert.equal(asked.reviews.length, 64);
+  });
+
+  test(`${path} asks in order, eight at a time, and no more after a refusal`, async () => {
+    const specs = Object.fromEntries(Array.from({ length: 64 }, (_, at) => [`spec-${at}`, contents]));
+    const { admitter, asked } = admitterIn({
+      specs,
+      access: ({ specName }) =>
+        ["spec-9", "spec-12"].includes(specName) ? { allowed: false, reason: "" } : { allowed: true },
+    });
+
+    const refused = await admitter[path](requestOf(parts(40)), signal);
+
+    assert.deepEqual(
+      refused,
+      denied(403, 'service account "app" is not authorized to `use` GMSA cred spec "spec-9"'),
+    );
+    assert.deepEqual(
+      asked.reviews.map(({ specName }) => specName),
+      Array.from({ length: 16 }, (_, at) => `spec-${at}`),
+    );
+  });
+}
+
 test("five hundred containers with one spec need one access review", async () => {
   const { admitter, asked } = admitterIn({ specs: { webapp01: contents } });
 

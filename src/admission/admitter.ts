@@ -101,13 +101,22 @@ function addedEphemeral(request: AdmissionRequest, pod: GmsaPod): AddedEntries {
   return { ok: true, entries };
 }
 
+/** Different specs that one pod may name: who creates pods must not make everybody else's wait. */
+const mostSpecs = 64;
+
+/** Access reviews of one request under way at once. */
+const reviewsAtOnce = 8;
+
 /** What one request asks the world, each question once. */
 class Consultation {
   readonly #dependencies: AdmitterDependencies;
   readonly #namespace: string;
   readonly #serviceAccount: string;
   readonly #signal: AbortSignal;
+  readonly #decided = new AbortController();
   readonly #answers = new Map<string, Promise<AccessAnswer>>();
+  /** What is asked next, in the entries' order. */
+  #ahead: readonly string[] = [];
 
   constructor(
     dependencies: AdmitterDependencies,
@@ -118,22 +127,28 @@ class Consultation {
     this.#dependencies = dependencies;
     this.#namespace = namespace;
     this.#serviceAccount = serviceAccount;
-    this.#signal = signal;
+    this.#signal = AbortSignal.any([signal, this.#decided.signal]);
   }
 
   get randomUuid(): () => string {
     return this.#dependencies.randomUuid;
   }
 
-  /** Starts all reviews at once; their answers are taken in the entries' order. */
-  ask(names: Iterable<string>): void {
-    for (const name of names) void this.#answer(name);
+  /** These will be asked about in this order: a few at once, and none after a refusal. */
+  expect(names: Iterable<string>): void {
+    this.#ahead = [...new Set(names)];
   }
 
-  /** The refusal, if the service account may not use that spec. */
+  /** The refusal, if the service account may not use that spec; then nobody waits for other answers. */
   async refusal(name: string): Promise<Verdict | undefined> {
+    if (!this.#answers.has(name)) {
+      const batch = this.#ahead.slice(0, reviewsAtOnce);
+      this.#ahead = this.#ahead.slice(reviewsAtOnce);
+      for (const each of batch) void this.#answer(each);
+    }
     const answer = await this.#answer(name);
     if (answer.allowed) return undefined;
+    this.#decided.abort();
     const reason = answer.reason === "" ? "" : `, reason: ${goQuote(answer.reason)}`;
     return deny(
       403,
@@ -185,16 +200,27 @@ function nameProblem(name: string): string | undefined {
   return undefined;
 }
 
+function tooMany(entries: readonly GmsaEntry[]): Verdict | undefined {
+  const { size } = new Set(entries.flatMap(({ specName }) => specName ?? []));
+  if (size <= mostSpecs) return undefined;
+  return deny(
+    422,
+    `the pod names ${size} different GMSA cred specs, more than the ${mostSpecs} that one pod may name: split it into several pods`,
+  );
+}
+
 async function expand(
   pod: GmsaPod,
   entries: readonly GmsaEntry[],
   consultation: Consultation,
   options: AdmitterOptions,
 ): Promise<Verdict> {
+  const excess = tooMany(entries);
+  if (excess !== undefined) return excess;
   const named = entries.filter((entry) => entry.specName !== undefined);
   const empty = named.filter((entry) => entry.contents === undefined);
   if (options.authoriseExpansion) {
-    consultation.ask(
+    consultation.expect(
       empty.map((entry) => entry.specName ?? "").filter((name) => nameProblem(name) === undefined),
     );
   }
@@ -223,8 +249,10 @@ async function authorise(
   consultation: Consultation,
   options: AdmitterOptions,
 ): Promise<Verdict> {
+  const excess = tooMany(entries);
+  if (excess !== undefined) return excess;
   const names = new Set(entries.map((entry) => entry.specName).filter((name) => name !== undefined));
-  consultation.ask(names);
+  consultation.expect(names);
   const warnings: string[] = [];
   for (const entry of entries) {
     const { specName, contents } = entry;

@@ -187,12 +187,18 @@ export function trustBundlePem(authorities: readonly SharedAuthority[]): string 
     .join("");
 }
 
-/** The certificates of a bundle by thumbprint; of one that cannot be read, none. */
+/** Whose certificates a bundle holds; of one that cannot be read, none. */
 export function thumbprintsIn(bundlePem: string): ReadonlySet<string> {
-  const found = new Set<string>();
+  return new Set(certificatesIn(bundlePem).keys());
+}
+
+/** The certificates of a bundle, in PEM, by thumbprint; of one that cannot be read, none. */
+export function certificatesIn(bundlePem: string): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
   for (const [block] of bundlePem.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)) {
     try {
-      found.add(thumbprintOf(openCertificate(block)));
+      const certificate = openCertificate(block);
+      found.set(thumbprintOf(certificate), certificate.toString());
     } catch {
       // Somebody else's, and broken: whatever it is, it is none of ours.
     }

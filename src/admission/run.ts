@@ -34,6 +34,11 @@ export async function runAdmission(settings: AdmissionSettings): Promise<number>
 async function serve(settings: AdmissionSettings, stopping: AbortSignal): Promise<number> {
   const log = createLog({ level: settings.logLevel }).with({ role: "admission" });
   for (const setting of settings.unused) log.warn("admission.setting-unused", { setting });
+  if (settings.clientCaFile === undefined) {
+    log.warn("admission.any-caller", {
+      reason: "whoever reaches the port can have the contents of specs: let the API server alone reach it",
+    });
+  }
   const registry = createRegistry(version);
   const clientAuthoritiesPem = await readClientAuthorities(settings.clientCaFile);
   const world = await openWorld(settings, registry, log);

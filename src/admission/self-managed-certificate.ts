@@ -20,6 +20,7 @@ import { decideAuthorities } from "../pki/authority-chain.ts";
 import { createAuthority } from "../pki/authority.ts";
 import { createRotation, retryDelay } from "../pki/rotation.ts";
 import {
+  certificatesIn,
   createAuthoritySecretStore,
   thumbprintsIn,
   trustBundlePem,
@@ -103,9 +104,10 @@ class SelfManagedCertificate implements FollowedCertificate {
   #authorities: readonly SharedAuthority[] = [];
   /** Since when every configuration has shown an authority. */
   readonly #shownSince = new Map<string, number>();
-  /** The bundle that was last seen to be right, by configuration. */
+  /** The bundle that was last written, or seen to be right, by configuration. */
   readonly #settled = new Map<string, string>();
-  #everTrusted = false;
+  /** Since when some configuration has lacked the signer of the leaf; `undefined` while all show it. */
+  #missingSince: number | undefined = Number.NEGATIVE_INFINITY;
   #leaf: Leaf | undefined;
   #fault: string | undefined;
   /** Why the leaf could not be renewed. */
@@ -118,6 +120,7 @@ class SelfManagedCertificate implements FollowedCertificate {
   #cancel: CancelTimer = () => undefined;
   #underWay: Promise<void> | undefined;
   #again = false;
+  #lostRace = false;
 
   constructor(options: SelfManagedOptions, ports: SelfManagedPorts) {
     const { clock, log, source } = ports;
@@ -134,7 +137,10 @@ class SelfManagedCertificate implements FollowedCertificate {
     });
     secret.onChange(() => this.#hear());
     this.#secretChanges = secret;
-    this.#registrations.onChange(() => this.#hear());
+    this.#registrations.onChange(() => {
+      this.#noteSigner();
+      this.#hear();
+    });
     this.#rotation = createRotation<Leaf>({
       clock,
       issue: () => this.#issue(),
@@ -175,7 +181,9 @@ class SelfManagedCertificate implements FollowedCertificate {
   readiness(): ReturnType<FollowedCertificate["readiness"]> {
     const fault = this.#leafFault ?? this.#fault;
     const life = lifeReadiness(this.current().notAfter - this.#clock.now(), fault, this.#leastLifeMs());
-    if (!life.ready || this.#everTrusted) return life;
+    const since = this.#missingSince;
+    // A change is put right within moments: nobody has to be turned away for that long.
+    if (!life.ready || since === undefined || this.#clock.now() - since <= this.#propagationMs()) return life;
     const reason = this.#registrations.unread()[0] ?? "the webhook configurations do not hold its authority";
     return { ready: false, reason: fault === undefined || fault === reason ? reason : `${reason}; ${fault}` };
   }
@@ -226,6 +234,7 @@ class SelfManagedCertificate implements FollowedCertificate {
     if (this.#underWay !== undefined) return this.#underWay;
     this.#cancel();
     this.#again = false;
+    this.#lostRace = false;
     this.#lookedAt = this.#clock.now();
     this.#underWay = this.#look()
       .then(
@@ -235,7 +244,9 @@ class SelfManagedCertificate implements FollowedCertificate {
         },
         (error: unknown) => {
           this.#fail(reasonOf(error));
-          this.#plan(Math.min(retryDelay(++this.#failures), this.#lookMs()));
+          const wait = Math.min(retryDelay(++this.#failures), this.#lookMs());
+          // What is heard with the API server away says nothing new; a lost race does.
+          this.#plan(this.#lostRace ? this.#soonMs() : wait);
         },
       )
       .finally(() => (this.#underWay = undefined));
@@ -243,19 +254,47 @@ class SelfManagedCertificate implements FollowedCertificate {
   }
 
   async #look(): Promise<void> {
-    const registrations = await this.#agree();
+    const problems: string[] = [];
+    const registrations = await this.#agree().catch((error: unknown) => {
+      problems.push(reasonOf(error));
+      return undefined;
+    });
     if (this.#stopping.signal.aborted) return;
     this.#noteShown();
-    await this.#renewLeafIfDue();
-    const bundle = Buffer.from(trustBundlePem(this.#authorities), "utf8").toString("base64");
-    const problems: string[] = [];
-    for (const registration of registrations) {
+    if (registrations !== undefined) await this.#renewLeafIfDue();
+    const wanted = registrations === undefined ? this.#additions() : this.#bundlesOf(registrations);
+    for (const [registration, bundle] of wanted) {
       const problem = await this.#publish(registration, bundle).catch(reasonOf);
       if (problem !== undefined) problems.push(problem);
     }
     const [problem] = [...problems, ...this.#registrations.unread()];
-    if (problem === undefined) this.#fault = undefined;
-    else this.#fail(problem);
+    if (problem !== undefined) throw new Error(problem);
+    this.#fault = undefined;
+  }
+
+  #bundlesOf(registrations: readonly Registration[]): readonly (readonly [Registration, string])[] {
+    const bundle = Buffer.from(trustBundlePem(this.#authorities), "utf8").toString("base64");
+    return registrations.map((registration) => [registration, bundle]);
+  }
+
+  /**
+   * What has to be added to the configurations while nobody knows what the Secret should hold: API servers have to go on
+   * believing what is served. Other replicas may know more, so nothing is taken away.
+   */
+  #additions(): readonly (readonly [Registration, string])[] {
+    const signer = this.#leaf?.signer;
+    if (signer === undefined) return [];
+    const own = this.#authorities
+      .filter((one) => one.trustedUntil > this.#clock.now())
+      .map((one) => [one.thumbprint, one.certificatePem] as const);
+    return this.#registrations.seen().flatMap((registration) => {
+      const shown = registration.bundles.map((bundle) =>
+        certificatesIn(Buffer.from(bundle, "base64").toString("latin1")),
+      );
+      if (shown.every((certificates) => certificates.has(signer))) return [];
+      const all = new Map([...shown.flatMap((certificates) => [...certificates]), ...own]);
+      return [[registration, Buffer.from([...all.values()].join(""), "utf8").toString("base64")]];
+    });
   }
 
   /** Brings the Secret to what it has to hold and takes that over. @returns the configurations as seen before that. */
@@ -405,7 +444,13 @@ class SelfManagedCertificate implements FollowedCertificate {
       if (!this.#registrations.trust(thumbprint)) this.#shownSince.delete(thumbprint);
       else if (!this.#shownSince.has(thumbprint)) this.#shownSince.set(thumbprint, this.#clock.now());
     }
-    if (this.#leaf !== undefined && this.#shownSince.has(this.#leaf.signer)) this.#everTrusted = true;
+    this.#noteSigner();
+  }
+
+  #noteSigner(): void {
+    if (this.#leaf !== undefined && this.#registrations.trust(this.#leaf.signer))
+      this.#missingSince = undefined;
+    else this.#missingSince ??= this.#clock.now();
   }
 
   /** The rotation has its own time; what cannot wait for it is a signer that is gone. */
@@ -460,6 +505,7 @@ class SelfManagedCertificate implements FollowedCertificate {
     const first = this.#leaf === undefined;
     this.#leaf = leaf;
     this.#leafFault = undefined;
+    this.#noteSigner();
     if (first) return;
     this.#log.info("admission.certificate-rotated", {
       notAfter: new Date(leaf.notAfter).toISOString(),
@@ -481,8 +527,10 @@ class SelfManagedCertificate implements FollowedCertificate {
     const repaired = this.#settled.get(label) === bundle;
     if ((await this.#registrations.write(registration, bundle)) === "conflict") {
       this.#again = true;
+      this.#lostRace = true;
       return undefined;
     }
+    this.#settled.set(label, bundle);
     const fields = { object: label, authorities: thumbprintsIn(trustBundlePem(this.#authorities)).size };
     if (repaired) this.#log.warn("admission.ca-bundle-repaired", fields);
     else this.#log.info("admission.ca-bundle-written", fields);

@@ -93,8 +93,9 @@ export const leastLifeMs = 3_600_000;
 /** Readiness of a certificate with so much of its life left. */
 export function lifeReadiness(leftMs: number, fault: string | undefined, least = leastLifeMs): Readiness {
   if (leftMs >= least) return fault === undefined ? { ready: true } : { ready: true, note: fault };
-  const minutes = Math.max(Math.round(leftMs / 60_000), 0);
-  return { ready: false, reason: `ends in ${minutes} minutes${fault === undefined ? "" : `; ${fault}`}` };
+  const minutes = Math.round(Math.abs(leftMs) / 60_000);
+  const end = leftMs < 0 ? `ended ${minutes} minutes ago` : `ends in ${minutes} minutes`;
+  return { ready: false, reason: fault === undefined ? end : `${end}; ${fault}` };
 }
 
 async function load(

@@ -45,7 +45,7 @@ export interface WebhookRegistrations {
   trust(thumbprint: string): boolean;
   /**
    * Writes the bundle into every webhook of a configuration, unless it was changed since it was seen: then the change is
-   * seen soon. Rejects when the API server is away or refuses.
+   * seen soon. Rejects when the API server is away or refuses, with its words where it says why.
    */
   write(registration: Registration, bundle: string): Promise<"written" | "conflict">;
   /** Resolves when every configuration was looked for. */
@@ -75,6 +75,8 @@ export function followRegistrations(
     ...names.mutating.map((name) => watch(mutatingWebhookConfigurationKind, name)),
     ...names.validating.map((name) => watch(validatingWebhookConfigurationKind, name)),
   ];
+  /** The version at which a write was last called unprocessable, by configuration. */
+  const unprocessable = new Map<string, string>();
   const seen = (): readonly Registration[] =>
     all.flatMap(({ cache, name }) => {
       const registration = cache.get(name);
@@ -116,9 +118,16 @@ export function followRegistrations(
           throw new Error(`${label} cannot be written: ${reasonOf(error)}`, { cause: error });
         });
       if (answer.status === 200) return "written";
-      // 422 is a test that failed, 404 a configuration that was deleted meanwhile.
-      if ([404, 409, 422].includes(answer.status)) return "conflict";
-      throw new Error(`${label} cannot be written: the API server answered ${answer.status}`);
+      // Deleted or changed meanwhile.
+      if (answer.status === 404 || answer.status === 409) return "conflict";
+      // A test that failed, unless nothing has changed since: then the API server does not want the object as it is.
+      if (answer.status === 422 && unprocessable.get(label) !== resourceVersion) {
+        unprocessable.set(label, resourceVersion);
+        return "conflict";
+      }
+      throw new Error(
+        `${label} cannot be written: the API server answered ${answer.status}${saidIn(answer.body)}`,
+      );
     },
     async synced(signal) {
       await Promise.all(all.map(({ cache }) => cache.synced(signal)));
@@ -130,6 +139,17 @@ export function followRegistrations(
       await Promise.all(all.map(({ cache }) => cache.close()));
     },
   };
+}
+
+/** What a Status says, as far as it fits into a line. */
+function saidIn(body: Buffer): string {
+  try {
+    const status: unknown = JSON.parse(body.toString("utf8"));
+    const message = isObject(status) ? status["message"] : undefined;
+    return typeof message === "string" && message !== "" ? `: ${message.slice(0, 300)}` : "";
+  } catch {
+    return "";
+  }
 }
 
 interface Followed {

@@ -125,6 +125,20 @@ test("a certificate that is not there ends with exit code 2 and says where it wa
   assert.ok(ended.stderr.includes(missing) && ended.stderr.includes("E_WEBHOOK_CERTIFICATE"));
 });
 
+test("--any-caller is warned about at the start, a named authority of callers is not", async (t) => {
+  const missing = join(temporaryFolder(t), "file");
+  const environment = { TLS_CRT: missing, TLS_KEY: missing };
+
+  const [anybody, named] = [
+    await admission(["--any-caller", "--manifests", contoso], environment),
+    await admission(["--client-ca", missing, "--manifests", contoso], environment),
+  ];
+
+  const output = ({ stdout, stderr }: Ended): string => stdout + stderr;
+  assert.match(output(anybody), /whoever reaches the port.*"admission\.any-caller"/);
+  assert.doesNotMatch(output(named), /any-caller/);
+});
+
 test("an authority of callers that cannot be read is a fault of --client-ca", async (t) => {
   const missing = join(temporaryFolder(t), "ca.crt");
 

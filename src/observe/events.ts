@@ -97,6 +97,7 @@ type KubernetesEvent =
 
 /** The admission webhook. */
 type AdmissionEvent =
+  | "admission.any-caller"
   | "admission.authority-created"
   | "admission.authority-ended"
   | "admission.authority-fault"

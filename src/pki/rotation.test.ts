@@ -135,6 +135,17 @@ test("asking twice at once renews once", async () => {
   assert.equal(made.attempts, 2);
 });
 
+test("after a suspended machine, what is due by the date is renewed within a minute", async () => {
+  const made = bench();
+  await made.rotation.start();
+  await made.clock.advance(hour);
+
+  made.clock.jump(30 * hour);
+  await made.clock.advance(60_000);
+
+  assert.deepEqual(made.rotated, [0, 31 * hour + 60_000]);
+});
+
 test("one that has expired before it arrives does not become a busy loop", async () => {
   const made = bench(-hour);
   await made.rotation.start();

@@ -35,6 +35,12 @@ export interface Rotation<T extends Validity> {
 /** Part of a life after which a certificate is renewed: a third is left for outages. */
 const renewAfter = 2 / 3;
 
+/**
+ * A timer counts time, not dates: after a suspended machine, or a clock that was put right, it rings too late. So the
+ * date is looked at again after this long at the latest.
+ */
+const longestWait = 60_000;
+
 const firstRetry = 1_000;
 const longestRetry = 60_000;
 
@@ -60,9 +66,19 @@ export function createRotation<T extends Validity>(ports: RotationPorts<T>): Rot
   let failures = 0;
   let stopped = false;
 
-  const plan = (milliseconds: number): void => {
+  const rotateIn = (milliseconds: number): void => {
     cancel();
     if (!stopped) cancel = clock.after(milliseconds, () => void rotate());
+  };
+
+  const rotateAt = (date: number): void => {
+    const left = date - clock.now();
+    if (left <= longestWait) {
+      rotateIn(Math.max(left, 0));
+      return;
+    }
+    cancel();
+    if (!stopped) cancel = clock.after(longestWait, () => rotateAt(date));
   };
 
   const renew = async (): Promise<T> => {
@@ -73,7 +89,7 @@ export function createRotation<T extends Validity>(ports: RotationPorts<T>): Rot
       current = next;
       failures = 0;
       // Something already expired, or issued by a source that stands still, must not become a busy loop.
-      plan(Math.max(renewalTime(next, received) - received, firstRetry));
+      rotateAt(Math.max(renewalTime(next, received), received + firstRetry));
     }
     return next;
   };
@@ -87,7 +103,7 @@ export function createRotation<T extends Validity>(ports: RotationPorts<T>): Rot
           failures++;
           if (stopped) return;
           const wait = retryDelay(failures);
-          plan(wait);
+          rotateIn(wait);
           onFailure(error, wait);
         },
       )

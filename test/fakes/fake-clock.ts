@@ -5,7 +5,7 @@
 import type { Clock } from "../../src/clock.ts";
 
 interface Alarm {
-  readonly at: number;
+  at: number;
   readonly callback: () => void;
 }
 
@@ -45,6 +45,12 @@ export class FakeClock implements Clock {
       await settle();
     }
     this.#now = end;
+  }
+
+  /** The date changes and no timer has come nearer: the machine was suspended, or its clock was put right. */
+  jump(milliseconds: number): void {
+    this.#now += milliseconds;
+    for (const alarm of this.#alarms) alarm.at += milliseconds;
   }
 }
 

@@ -426,4 +426,44 @@ test("the policy in the API server refuses what the webhook would, with the webh
 
   assert.deepEqual([admitted.status, bare.status, init.status, plain.status], [201, 422, 422, 201]);
   assert.match(String(bare.body.message), /needs its contents/);
+
+  const dryRun = (specNames: readonly string[]): Promise<ApiResponse> =>
+    createPod(
+      namespace,
+      podNamed("web", {
+        containers: specNames.map((name, at) => ({
+          name: `c${at}`,
+          image,
+          securityContext: {
+            windowsOptions: { gmsaCredentialSpecName: name, gmsaCredentialSpec: contents },
+          },
+        })),
+      }),
+      "?dryRun=All",
+    );
+  const granted = ["webapp01", ...Array.from({ length: 8 }, (_, at) => `spec-${at}`)];
+  for (const name of granted.slice(1)) {
+    await cluster.apply(
+      renderUseGrant({ name, spec: nodeOf(sampleSpec()) }, { namespace, serviceAccount: "default" }).text,
+    );
+  }
+  let eight = await dryRun(granted.slice(1));
+  for (let attempt = 0; attempt < 100 && eight.status !== 201; attempt++) {
+    await sleep(100);
+    eight = await dryRun(granted.slice(1));
+  }
+  const sameThrice = await dryRun(["webapp01", "webapp01", "webapp01"]);
+  const nine = await dryRun(granted);
+  const oneOfFive = await dryRun([...granted.slice(0, 3), "forbidden", "spec-2", "webapp01"]);
+
+  assert.deepEqual(
+    [eight, sameThrice, nine, oneOfFive].map(({ status }) => status),
+    [201, 201, 422, 403],
+    JSON.stringify([eight.body.message, sameThrice.body.message]),
+  );
+  assert.match(String(nine.body.message), /at most 8 different GMSA cred specs/);
+  assert.match(
+    String(oneOfFive.body.message),
+    /"default" is not authorized to `use` one of the GMSA cred specs forbidden/,
+  );
 });

@@ -70,7 +70,7 @@ async function renderedObjects(
 
 test("deploy/gmsa-webhook and the chart say the same", async () => {
   const chart = await renderedObjects("gmsa-webhook", "gmsa-webhook", "gmsa-webhook", [
-    "--set=validatingAdmissionPolicy.enabled=true",
+    "--set=validatingAdmissionPolicy.enabled=true,networkPolicy.callers={192.0.2.0/24}",
   ]);
   const objects = manifests(
     "gmsa-webhook/rbac.yaml",
@@ -78,8 +78,9 @@ test("deploy/gmsa-webhook and the chart say the same", async () => {
     "gmsa-webhook/deployment.yaml",
     "gmsa-webhook/webhooks.yaml",
     "gmsa-webhook/validating-admission-policy.yaml",
+    "gmsa-webhook/network-policy.yaml",
   );
-  assert.ok(objects.length >= 14);
+  assert.ok(objects.length >= 15);
   for (const object of objects) {
     // Helm makes it, if at all.
     if (object.kind === "Namespace") continue;
