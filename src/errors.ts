@@ -50,7 +50,7 @@ export const errorTable = {
   E_KEY_VAULT_DIRECTORY_TAKEN: {
     message: "The host directory {path} belongs to the account provider of {owner}, which is running.",
     remedy:
-      "Let one provider of a host answer Key Vault plugin input: take azureKeyVault.pluginInput out of the other's accounts file.",
+      "Let one provider of a host answer Key Vault plugin input: take azureKeyVault.pluginInput out of the other's accounts file; or run `account-provider cleanup` for the owner's namespace, or delete the directory.",
     exitCode: 1,
   },
   // Authenticator

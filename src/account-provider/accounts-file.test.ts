@@ -122,6 +122,26 @@ suite("an accounts file is refused, with the place of the fault, when", () => {
       'accounts: [{name: a, source: kubernetes}]\nazureKeyVault: {proxy: "http://u:p@proxy:3128"}',
       ["--accounts azureKeyVault.proxy"],
     ],
+    ...["http://proxy:99999", "http://proxy:0", "http://[1:2]:80"].map(
+      (proxy) =>
+        [
+          `a proxy is ${proxy}`,
+          `accounts: [{name: a, source: kubernetes}]\nazureKeyVault: {proxy: "${proxy}"}`,
+          ["--accounts azureKeyVault.proxy"],
+        ] as const,
+    ),
+    [
+      "an authority has an impossible port",
+      vaultAccount(
+        `secretUri: https://contoso.vault.azure.net/secrets/a, ${system}, authorityHost: "https://login.example:99999"`,
+      ),
+      ["--accounts accounts.0.authorityHost"],
+    ],
+    [
+      "an object id is there twice, in whatever form",
+      `azureKeyVault: {pluginInput: {vaults: [contoso.vault.azure.net], identities: [${id}, {objectId: ${id.toUpperCase()}, ${system}}]}}`,
+      ["--accounts azureKeyVault.pluginInput.identities.1"],
+    ],
     [
       "plugin input is for no vault and no identity",
       "azureKeyVault: {pluginInput: {vaults: [], identities: []}}",
@@ -146,6 +166,16 @@ suite("an accounts file is refused, with the place of the fault, when", () => {
         faults.map(({ setting }) => setting),
         settings,
       );
+    });
+  }
+
+  for (const text of ["- a", "hunter2", "3"]) {
+    test(`it is ${JSON.stringify(text)}, no mapping, in words that are not the parser's`, () => {
+      const { faults } = readAccountsFile(text);
+
+      assert.deepEqual(faults, [
+        { setting: "--accounts", problem: "is not a mapping with accounts and azureKeyVault" },
+      ]);
     });
   }
 

@@ -31,6 +31,7 @@ const hostName = z
 const authorityHost = z
   .string()
   .regex(/^https:\/\/[a-z0-9.-]+(:\d{1,5})?\/?$/, "is not https://HOST")
+  .refine(hasUsablePort, "has no port from 1 to 65535")
   .optional();
 
 const identity = z.discriminatedUnion("type", [
@@ -100,34 +101,41 @@ const allowedIdentity = z.union([
 const units: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
 
 export const accountsFileSchema = z
-  .strictObject({
-    accounts: z.array(account).default([]),
-    azureKeyVault: z
-      .strictObject({
-        /** Age from which a secret counts as stale; it is read again before. From 30s to 24h. */
-        useBy: z
-          .string()
-          .regex(/^\d{1,5}[smh]$/, "is not a duration such as 90s, 5m or 1h")
-          .default("5m"),
-        /** `http://HOST:PORT` for vaults and authorities; the machine's identity endpoint is asked directly. */
-        proxy: z
-          .string()
-          .regex(/^http:\/\/[A-Za-z0-9.[\]:-]+:\d{1,5}$/, "is not http://HOST:PORT")
-          .optional(),
-        /** DNS suffixes of vaults beside the public clouds', such as an Azure Stack Hub's. */
-        vaultSuffixes: z
-          .array(z.string().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, "is not a DNS suffix"))
-          .default([]),
-        /** Answers `ObjectId=…;SecretUri=…`, for these vaults and identities alone. Absent: such inputs are refused. */
-        pluginInput: z
-          .strictObject({
-            vaults: z.array(hostName).min(1),
-            identities: z.array(allowedIdentity).min(1),
-          })
-          .optional(),
-      })
-      .prefault({}),
-  })
+  .strictObject(
+    {
+      accounts: z.array(account).default([]),
+      azureKeyVault: z
+        .strictObject({
+          /** Age from which a secret counts as stale; it is read again before. From 30s to 24h. */
+          useBy: z
+            .string()
+            .regex(/^\d{1,5}[smh]$/, "is not a duration such as 90s, 5m or 1h")
+            .default("5m"),
+          /** `http://HOST:PORT` for vaults and authorities; the machine's identity endpoint is asked directly. */
+          proxy: z
+            .string()
+            .regex(/^http:\/\/[A-Za-z0-9.[\]:-]+:\d{1,5}$/, "is not http://HOST:PORT")
+            .refine(hasUsablePort, "is no host with a port from 1 to 65535")
+            .optional(),
+          /** DNS suffixes of vaults beside the public clouds', such as an Azure Stack Hub's. */
+          vaultSuffixes: z
+            .array(z.string().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, "is not a DNS suffix"))
+            .default([]),
+          /** Answers `ObjectId=…;SecretUri=…`, for these vaults and identities alone. Absent: such inputs are refused. */
+          pluginInput: z
+            .strictObject({
+              vaults: z.array(hostName).min(1),
+              identities: z.array(allowedIdentity).min(1),
+            })
+            .optional(),
+        })
+        .prefault({}),
+    },
+    {
+      error: ({ code }) =>
+        code === "invalid_type" ? "is not a mapping with accounts and azureKeyVault" : undefined,
+    },
+  )
   .superRefine(({ accounts, azureKeyVault }, context) => {
     const fault = (path: readonly (string | number)[], message: string): void =>
       context.addIssue({ code: "custom", path: [...path], message });
@@ -146,9 +154,20 @@ export const accountsFileSchema = z
       const read = readSecretUri(`https://${host}/secrets/name`, azureKeyVault.vaultSuffixes);
       if (!read.ok) fault(["azureKeyVault", "pluginInput", "vaults", index], `is ${read.problem}`);
     }
+    const objectIds = new Set<string>();
+    for (const [index, each] of (azureKeyVault.pluginInput?.identities ?? []).entries()) {
+      const objectId = typeof each === "string" ? each : each.objectId;
+      if (objectIds.has(objectId))
+        fault(["azureKeyVault", "pluginInput", "identities", index], `${objectId} is there twice`);
+      objectIds.add(objectId);
+    }
     if (accounts.length === 0 && azureKeyVault.pluginInput === undefined)
       fault(["accounts"], "names no account, and no plugin input is answered either");
   });
+
+function hasUsablePort(url: string): boolean {
+  return URL.canParse(url) && new URL(url).port !== "0";
+}
 
 function milliseconds(text: string): number {
   return Number(text.slice(0, -1)) * (units[text.slice(-1)] ?? Number.NaN);

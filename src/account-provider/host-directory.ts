@@ -13,6 +13,7 @@ import { chmod, lstat, mkdir, readFile, readdir, rm, rmdir } from "node:fs/promi
 import { dirname, join } from "node:path";
 import { isTemporaryName, writeFileAtomically } from "../atomic-file.ts";
 import { SallyportError, reasonOf } from "../errors.ts";
+import { portOfFile } from "../port-file.ts";
 import type { Secret } from "../secret.ts";
 import {
   grantPluginRead,
@@ -34,6 +35,9 @@ export const hostFileNames = {
 /** Directories of the host directory, parents first. Those of the provider that came before ours are cleared, too. */
 const directories = ["ssl", "ssl/ca", "ssl/client"] as const;
 const clearedDirectories = ["ssl/ca", "ssl/client", "ssl/server"] as const;
+
+/** Kubernetes namespace: an RFC 1123 label (Kubernetes docs, "Namespaces"), 1 to 63 characters. */
+export const namespaceForm = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /** Client files as they shall be; what is absent here shall not be there. */
 export interface ClientFiles {
@@ -95,9 +99,15 @@ export class HostDirectory {
     await this.#write(this.file("owner"), owner);
   }
 
-  /** Whose directory it is; `undefined` when nobody has said so. */
+  /** Whose directory it is, a namespace, or that the file names none; `undefined` when there is no file. */
   async readOwner(): Promise<string | undefined> {
-    return await readFile(this.file("owner"), "utf8").catch(() => undefined);
+    const text = await readFile(this.file("owner"), "utf8").catch(() => undefined);
+    return text === undefined || namespaceForm.test(text) ? text : "an unknown namespace";
+  }
+
+  /** The authorities (PEM) that the directory names now, whoever wrote them; `undefined` when there are none. */
+  async readAuthorities(): Promise<string | undefined> {
+    return await readFile(this.file("authorities"), "utf8").catch(() => undefined);
   }
 
   /** Last of all: with the port, the plugin finds everything. @throws {SallyportError} `E_HOST_DIRECTORY` */
@@ -108,7 +118,7 @@ export class HostDirectory {
   /** The port that the file names now, whoever wrote it; `undefined` when there is none. */
   async readPort(): Promise<number | undefined> {
     const text = await readFile(this.file("port"), "utf8").catch(() => "");
-    return /^\d{1,5}$/.test(text) ? Number(text) : undefined;
+    return portOfFile(text);
   }
 
   /**

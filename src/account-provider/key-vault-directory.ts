@@ -3,13 +3,16 @@
  * namespaces, under a name that no namespace can have. One provider of a host owns it.
  * @module
  */
-import { connect } from "node:net";
 import { dirname, join } from "node:path";
+import { connect, createSecureContext } from "node:tls";
 import { SallyportError } from "../errors.ts";
 import type { HostDirectory } from "./host-directory.ts";
 
 /** A Kubernetes name never begins with `_`. */
 export const keyVaultDirectoryName = "_azure-key-vault";
+
+/** How long a provider of this machine may take for a handshake. */
+const probeMs = 2_000;
 
 /** @param hostDirectory the provider's own, `<root>/<namespace>`. */
 export function keyVaultDirectoryBeside(hostDirectory: string): string {
@@ -18,7 +21,8 @@ export function keyVaultDirectoryBeside(hostDirectory: string): string {
 
 /**
  * Takes the directory: it is free, it was this owner's before (a successor starts while its predecessor drains), or its
- * owner's port is dead.
+ * owner's provider is gone. Another program may have got its port since: only what has a certificate of the directory's own
+ * authorities is the provider.
  * @throws {SallyportError} `E_KEY_VAULT_DIRECTORY_TAKEN` when another owner's provider is running.
  */
 export async function claimKeyVaultDirectory(directory: HostDirectory, owner: string): Promise<void> {
@@ -38,8 +42,9 @@ export async function confirmKeyVaultDirectory(directory: HostDirectory, owner: 
 export async function heldByAnother(directory: HostDirectory, owner: string): Promise<string | undefined> {
   const now = await directory.readOwner();
   if (now === undefined || now === owner) return undefined;
-  const port = await directory.readPort();
-  return port !== undefined && (await answers(port)) ? now : undefined;
+  const [port, authorities] = [await directory.readPort(), await directory.readAuthorities()];
+  if (port === undefined || authorities === undefined || !areCertificates(authorities)) return undefined;
+  return (await isProvider(port, authorities)) ? now : undefined;
 }
 
 async function refuseLivingOwner(directory: HostDirectory, owner: string): Promise<void> {
@@ -51,20 +56,31 @@ function taken(directory: HostDirectory, owner: string): SallyportError {
   return new SallyportError("E_KEY_VAULT_DIRECTORY_TAKEN", { path: directory.path, owner });
 }
 
-/** Does anybody accept connections there? */
-async function answers(port: number): Promise<boolean> {
+/** Without one, no plugin can trust whoever listens. */
+function areCertificates(pem: string): boolean {
+  try {
+    createSecureContext({ ca: pem });
+    return pem.includes("BEGIN CERTIFICATE");
+  } catch {
+    return false;
+  }
+}
+
+/** Does somebody there hold a certificate of this directory's own authorities, as its provider does? */
+async function isProvider(port: number, authoritiesPem: string): Promise<boolean> {
   const tried = await Promise.all(
     ["127.0.0.1", "::1"].map(
       (host) =>
         new Promise<boolean>((resolve) => {
-          const socket = connect({ host, port, timeout: 1_000 });
           const end = (found: boolean): void => {
+            clearTimeout(timer);
             socket.destroy();
             resolve(found);
           };
-          socket.once("connect", () => end(true));
-          socket.once("error", () => end(false));
-          socket.once("timeout", () => end(false));
+          const timer = setTimeout(() => end(false), probeMs);
+          const socket = connect({ host, port, servername: "localhost", ca: authoritiesPem });
+          socket.once("secureConnect", () => end(true));
+          socket.on("error", () => end(false));
         }),
     ),
   );

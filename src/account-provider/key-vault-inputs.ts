@@ -44,7 +44,7 @@ export interface KeyVaultInputsOptions {
   readonly watch: (address: SecretAddress, as: AllowedIdentity) => WatchedSecret;
   readonly clock: Clock;
   readonly log: Log;
-  /** Secrets that are kept fresh at most; beyond, the one that was asked for longest ago is forgotten. */
+  /** Secrets that are kept fresh at most; for one more, the one that was asked for longest ago is forgotten. */
   readonly capacity?: number;
 }
 
@@ -60,15 +60,23 @@ const patienceMs = 9_000;
 /** How long a secret from which nothing was learnt is not asked about again, however often it is asked for. */
 const restMs = 5_000;
 const defaultCapacity = 64;
+/** Places beyond the capacity for first readings, in which it turns out whether a secret is there at all. */
+const newcomers = 8;
+const tooMany: AccountOutcome = {
+  outcome: "unavailable",
+  reason: "too many other secrets are being read",
+};
 
 export class KeyVaultInputs {
   readonly #options: KeyVaultInputsOptions;
   readonly #suffixes: readonly string[];
+  readonly #capacity: number;
   /** The one that was asked for last comes last. */
   readonly #followed = new Map<string, Followed>();
 
   constructor(options: KeyVaultInputsOptions) {
     this.#options = options;
+    this.#capacity = options.capacity ?? defaultCapacity;
     this.#suffixes = [...options.vaults].map((host) => host.slice(host.indexOf(".") + 1));
   }
 
@@ -83,13 +91,13 @@ export class KeyVaultInputs {
       return { allowed: false, reason: "a vault that is not allowed" };
     const identity = this.#options.identities.get(input.objectId);
     if (identity === undefined) return { allowed: false, reason: "an identity that is not allowed" };
-    const { watched } = await this.#follow(input.objectId, address, identity);
+    const followed = await this.#follow(input.objectId, address, identity);
     return {
       allowed: true,
       secret: secretUriOf(address).slice("https://".length),
       objectId: input.objectId,
-      outcome: watched.outcome,
-      origin: watched.origin,
+      outcome: followed?.watched.outcome ?? tooMany,
+      origin: followed?.watched.origin ?? { store: "azure-key-vault", confirmedAt: 0 },
     };
   }
 
@@ -105,18 +113,22 @@ export class KeyVaultInputs {
     this.#followed.clear();
   }
 
-  async #follow(objectId: string, address: SecretAddress, identity: AllowedIdentity): Promise<Followed> {
+  /** @returns `undefined` when there is no place for one more. */
+  async #follow(
+    objectId: string,
+    address: SecretAddress,
+    identity: AllowedIdentity,
+  ): Promise<Followed | undefined> {
     const { clock } = this.#options;
     const key = `${objectId} ${secretUriOf(address)}`;
     const known = this.#followed.get(key);
+    if (known === undefined && !this.#makeRoom()) return undefined;
     const followed = known ?? this.#begin(key, address, identity);
     this.#followed.delete(key);
     this.#followed.set(key, followed);
-    this.#forgetOldest();
     const usable = (): boolean => ["found", "invalid"].includes(followed.watched.outcome.outcome);
     if (usable()) return followed;
-    if (followed.askedUntil !== undefined && clock.now() - followed.askedUntil >= restMs)
-      this.#ask(key, followed);
+    if (mayAskAgain(followed, clock.now())) this.#ask(key, followed);
     const enough = new AbortController();
     await Promise.race([followed.asked, delay(clock, patienceMs, enough.signal)]).catch(() => undefined);
     enough.abort();
@@ -138,9 +150,14 @@ export class KeyVaultInputs {
       .catch(() => undefined)
       .finally(() => {
         followed.askedUntil = clock.now();
-        if (followed.watched.outcome.outcome === "found") return;
-        // Made-up names must not keep the vault busy: what is no account is forgotten, not followed.
-        clock.after(restMs, () => {
+        if (followed.watched.outcome.outcome === "found") {
+          this.#settle(key);
+          return;
+        }
+        // Made-up names must not keep the vault busy: what is no account is forgotten, not followed. But with it, the
+        // vault's wish to be left alone would be forgotten, too.
+        const rest = Math.max(restMs, followed.watched.heldUntil - clock.now());
+        clock.after(rest, () => {
           const asking = followed.askedUntil === undefined;
           if (!asking && followed.watched.outcome.outcome !== "found") this.#forget(key, followed);
         });
@@ -152,15 +169,40 @@ export class KeyVaultInputs {
     followed.watched.close().catch(() => undefined);
   }
 
-  #forgetOldest(): void {
-    const capacity = this.#options.capacity ?? defaultCapacity;
-    if (this.#followed.size <= capacity) return;
-    // What never answered goes first: nobody can push a working account out by asking for names that are not there.
-    const others = [...this.#followed].slice(0, -1);
-    const [key, forgotten] =
-      others.find(([, { watched }]) => watched.outcome.outcome !== "found") ?? others[0] ?? [];
-    if (key === undefined || forgotten === undefined) return;
-    this.#options.log.info("key-vault.input-forgotten", { kept: capacity });
-    this.#forget(key, forgotten);
+  /**
+   * Makes room for a newcomer, of which nobody knows yet whether it is there: only what turned out to be no account goes.
+   * @returns whether there is room.
+   */
+  #makeRoom(): boolean {
+    const { clock } = this.#options;
+    if (this.#followed.size < this.#capacity) return true;
+    const useless = [...this.#followed].find(
+      ([, each]) => each.watched.outcome.outcome !== "found" && mayBeForgotten(each, clock.now()),
+    );
+    if (useless !== undefined) this.#forget(...useless);
+    return this.#followed.size < this.#capacity + newcomers;
   }
+
+  /** An account was found: the one that was asked for longest ago makes room for it. */
+  #settle(key: string): void {
+    const { clock, log } = this.#options;
+    if (this.#followed.size <= this.#capacity || !this.#followed.has(key)) return;
+    const others = [...this.#followed].filter(
+      ([other, each]) => other !== key && mayBeForgotten(each, clock.now()),
+    );
+    const leaving = others.find(([, { watched }]) => watched.outcome.outcome !== "found") ?? others[0];
+    if (leaving === undefined) return;
+    const [objectId, secret] = leaving[0].split(" https://");
+    log.info("key-vault.input-forgotten", { identity: objectId, secret, kept: this.#capacity });
+    this.#forget(...leaving);
+  }
+}
+
+function mayAskAgain({ askedUntil, watched }: Followed, now: number): boolean {
+  return askedUntil !== undefined && now - askedUntil >= restMs && now >= watched.heldUntil;
+}
+
+/** Its first reading has ended, and the vault does not want to be left alone about it. */
+function mayBeForgotten({ askedUntil, watched }: Followed, now: number): boolean {
+  return askedUntil !== undefined && now >= watched.heldUntil;
 }

@@ -16,6 +16,7 @@ import { startAzureSimulator, type AzureSimulator } from "../azure-simulator/azu
 import { systemClock, type Clock } from "../clock.ts";
 import { createLog, silentLog } from "../observe/log.ts";
 import { createRegistry } from "../observe/metrics.ts";
+import { createAuthority } from "../pki/authority.ts";
 import { startAccountProvider, type RunningAccountProvider } from "./account-provider.ts";
 import { readAccountsFile } from "./accounts-file.ts";
 import { cleanUpHost, cleanUpKeyVaultDirectory } from "./cleanup.ts";
@@ -454,6 +455,55 @@ suite("the reserved directory", () => {
 
     assert.equal((await askVault(uri)).ok, true);
     assert.equal(readFileSync(join(host, "_azure-key-vault/owner.txt"), "utf8"), "contoso");
+  });
+
+  const stale: readonly (readonly [string, (t: TestContext) => Promise<string>])[] = [
+    ["a port that is none", () => Promise.resolve("99999")],
+    [
+      "a port that another program has now",
+      async (t) => {
+        const server = createServer(
+          (socket) => void socket.end("220 ready\r\n").on("error", () => undefined),
+        );
+        await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+        t.after(() => server.close());
+        return String((server.address() as AddressInfo).port);
+      },
+    ],
+    [
+      "a port that a provider of somebody else has now",
+      async (t) => String((await open(t, { namespace: "elsewhere" })).provider.port),
+    ],
+  ];
+  for (const [what, portOf] of stale) {
+    test(`is taken over from a provider that died and left ${what}`, async (t) => {
+      const host = temporaryFolder(t);
+      const directory = join(host, "_azure-key-vault");
+      const { certificatePem } = await createAuthority({
+        commonName: "fabrikam's",
+        keyType: "ec-p256",
+        lifetimeMs: 3_600_000,
+        clock: systemClock,
+      });
+      mkdirSync(join(directory, "ssl/ca"), { recursive: true });
+      writeFileSync(join(directory, "ssl/ca/ca.crt"), certificatePem);
+      writeFileSync(join(directory, "port.txt"), await portOf(t));
+      writeFileSync(join(directory, "owner.txt"), "fabrikam");
+
+      const { askVault } = await open(t, { host });
+
+      assert.equal((await askVault(uri)).ok, true);
+    });
+  }
+
+  test("whose owner.txt names no namespace is not taken from a running provider, and nothing of the file is told", async (t) => {
+    const first = await open(t);
+    writeFileSync(join(first.host, "_azure-key-vault/owner.txt"), "contoso\nError: all is lost");
+
+    await assert.rejects(open(t, { host: first.host, namespace: "fabrikam" }), {
+      code: "E_KEY_VAULT_DIRECTORY_TAKEN",
+      message: /belongs to the account provider of an unknown namespace, which is running\.$/,
+    });
   });
 
   test("is gone after a stop", async (t) => {

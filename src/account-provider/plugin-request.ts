@@ -10,6 +10,7 @@ import { isIPv4 } from "node:net";
 import type { ChainLink } from "../chain.ts";
 import { delay, systemClock } from "../clock.ts";
 import { reasonOf } from "../errors.ts";
+import { portOfFile } from "../port-file.ts";
 import { Secret } from "../secret.ts";
 import type { ImpersonationAccount } from "../secret-store/secret-store.ts";
 import type { HostDirectory } from "./host-directory.ts";
@@ -98,8 +99,8 @@ async function readPort(directory: HostDirectory): Promise<number> {
     if (error instanceof Broken) throw error;
     throw new Broken("port-file", `${path} cannot be read: ${reasonOf(error)}`, startProvider);
   }
-  const port = Number(text);
-  if (!/^\d{1,5}$/.test(text) || port < 1 || port > 65_535) {
+  const port = portOfFile(text);
+  if (port === undefined) {
     throw new Broken("port-file", `${path} holds no port (1 to 65535, digits only)`, startProvider);
   }
   return port;

@@ -7,15 +7,12 @@ import type { ConfigFault } from "../errors.ts";
 import { logLevels, type LogLevel } from "../observe/log.ts";
 import type { ListenAddress } from "../server/listener.ts";
 import type { Accounts } from "./accounts-file.ts";
-import { defaultHostDirectory } from "./host-directory.ts";
+import { defaultHostDirectory, namespaceForm } from "./host-directory.ts";
 
 export const defaultNamespace = "cattle-windows-gmsa-system";
 
 /** Longest life of a leaf certificate. */
 export const longestLeafLifetimeMs = 24 * 3_600_000;
-
-/** Kubernetes namespace: an RFC 1123 label (Kubernetes docs, "Namespaces"), 1 to 63 characters. */
-const namespaceForm = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /** Kubernetes object name: an RFC 1123 subdomain, at most 253 characters. */
 const objectNameForm = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;

@@ -11,6 +11,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { gzipSync } from "node:zlib";
 import { systemClock } from "../clock.ts";
 import { createAuthority } from "../pki/authority.ts";
 import { issueToken, readToken } from "./access-token.ts";
@@ -48,6 +49,8 @@ export interface AzureRequestSeen {
   readonly query: Readonly<Record<string, string>>;
   readonly host: string;
   readonly authorized: boolean;
+  /** The compressions that the client says it can undo. */
+  readonly acceptEncoding: string;
 }
 
 export interface AzureSimulatorOptions {
@@ -93,10 +96,10 @@ export class AzureSimulator {
       this.#readers.set(vault.host, new Set(vault.readers));
       for (const secret of vault.secrets) this.setSecret(vault.host, secret.name, secret.value, secret);
     }
-    this.#plain = createServer((request, response) => void this.#serve("imds", request, response));
+    this.#plain = createServer((request, response) => this.#take("imds", request, response));
     this.#secure = createSecureServer({ cert: tls.cert, key: tls.key }, (request, response) => {
       const host = hostOf(request);
-      void this.#serve(authorityHosts.includes(host) ? "authority" : "vault", request, response);
+      this.#take(authorityHosts.includes(host) ? "authority" : "vault", request, response);
     });
     for (const server of [this.#plain, this.#secure]) {
       server.on("connection", (socket: Socket) => {
@@ -190,6 +193,11 @@ export class AzureSimulator {
       await new Promise<void>((resolve) => server.close(() => resolve()));
   }
 
+  /** A request that is none, or that ends in its middle, ends its connection and nothing else. */
+  #take(service: SimulatedService, request: IncomingMessage, response: ServerResponse): void {
+    this.#serve(service, request, response).catch(() => response.destroy());
+  }
+
   async #serve(service: SimulatedService, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? "/", "http://simulator");
     const query = Object.fromEntries(url.searchParams);
@@ -202,6 +210,7 @@ export class AzureSimulator {
       query,
       host: hostOf(request),
       authorized: request.headers.authorization !== undefined,
+      acceptEncoding: request.headers["accept-encoding"] ?? "",
     });
     const found = this.#plans.find(({ plan, left }) => left > 0 && plan.service === service);
     if (found !== undefined) {
@@ -223,8 +232,10 @@ export class AzureSimulator {
   async #failed(fault: AzureFault, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     switch (fault.kind) {
       case "status":
-        response.writeHead(fault.status, { "content-type": "application/json", ...fault.headers });
-        response.end(fault.body ?? JSON.stringify(serviceError(fault.status)));
+        sendText(response, fault.status, fault.body ?? JSON.stringify(serviceError(fault.status)), {
+          "content-type": "application/json",
+          ...fault.headers,
+        });
         return true;
       case "hang":
         return true;
@@ -448,6 +459,17 @@ function serviceError(status: number): object {
 }
 
 function send(response: ServerResponse, status: number, body: object): void {
-  response.writeHead(status, { "content-type": "application/json; charset=utf-8" });
-  response.end(JSON.stringify(body));
+  sendText(response, status, JSON.stringify(body), { "content-type": "application/json; charset=utf-8" });
+}
+
+/** Compressed when the client says that it can undo that, as the real services and what stands before them may. */
+function sendText(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  headers: Readonly<Record<string, string>>,
+): void {
+  const compressed = /\bgzip\b/.test(response.req.headers["accept-encoding"] ?? "");
+  response.writeHead(status, compressed ? { "content-encoding": "gzip", ...headers } : headers);
+  response.end(compressed ? gzipSync(text) : text);
 }

@@ -81,6 +81,19 @@ describe("readPluginStatus", () => {
   });
 });
 
+test("a port.txt that holds no port is a link that says so", async (t) => {
+  const { host } = await installed(t);
+  const directory = host.localPath("C:\\var\\lib\\rancher\\gmsa\\web");
+  mkdirSync(directory, { recursive: true });
+  for (const text of ["65536", "99999", "0", "x"]) {
+    writeFileSync(join(directory, "port.txt"), text);
+
+    const { links } = await readPluginStatus(host);
+
+    assert.equal(links.find(({ link }) => link === "provider web")?.detail, "port.txt holds no port");
+  }
+});
+
 describe("links that ask the host", () => {
   const linkOf = async (host: FakePluginHost, name: string): Promise<ChainLink | undefined> =>
     (await readPluginStatus(host)).links.find(({ link }) => link === name);

@@ -6,6 +6,7 @@ import { connect } from "node:net";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Chain, ChainLink } from "../chain.ts";
+import { portOfFile } from "../port-file.ts";
 import {
   checkActivation,
   parseActivationReport,
@@ -221,9 +222,9 @@ async function providerLinks(host: PluginHost): Promise<readonly ChainLink[]> {
       const remedy = "look at the account provider of this namespace on this node";
       const text = await readFile(join(base, entry.name, "port.txt"), "utf8").catch(() => undefined);
       if (text === undefined) return { link, holds: false, detail: "there is no port.txt", remedy };
-      if (!/^[1-9]\d{0,4}$/.test(text))
-        return { link, holds: false, detail: "port.txt holds no port", remedy };
-      return (await answers(Number(text)))
+      const port = portOfFile(text);
+      if (port === undefined) return { link, holds: false, detail: "port.txt holds no port", remedy };
+      return (await answers(port))
         ? { link, holds: true, detail: `listens on port ${text}` }
         : { link, holds: false, detail: `nobody listens on port ${text}`, remedy };
     });

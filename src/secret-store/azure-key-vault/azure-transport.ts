@@ -5,10 +5,12 @@
  * @module
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
-import { Agent, request as httpsRequest } from "node:https";
-import { isIPv4 } from "node:net";
+import { request as httpsRequest } from "node:https";
+import { isIPv4, type Socket } from "node:net";
+import { connect as connectSecurely } from "node:tls";
 import type { Clock } from "../../clock.ts";
 import { reasonOf } from "../../errors.ts";
+import { unlessAborted } from "../../unless-aborted.ts";
 import type { SdkAnswer, SdkRequest } from "./azure-sdk.ts";
 
 /** Who answered: what gives tokens, or what keeps secrets. */
@@ -53,14 +55,11 @@ const answerLimit = 256 * 1024;
 
 export class AzureTransport {
   readonly #options: AzureTransportOptions;
-  readonly #agent: Agent | undefined;
   #signal: AbortSignal | undefined;
   #last: Exchange | undefined;
 
   constructor(options: AzureTransportOptions) {
     this.#options = options;
-    const { proxy } = options.network;
-    this.#agent = proxy === undefined ? undefined : new Agent({ proxyEnv: { HTTPS_PROXY: proxy } });
   }
 
   /** Forgets what happened before; from now on requests end with this signal. */
@@ -83,7 +82,7 @@ export class AzureTransport {
     );
     const signal = AbortSignal.any([ending.signal, ...(this.#signal === undefined ? [] : [this.#signal])]);
     try {
-      const answer = await this.#exchange(url, request, signal);
+      const answer = await unlessAborted(this.#exchange(url, request, signal), signal);
       this.#last = {
         service,
         status: answer.status,
@@ -112,29 +111,32 @@ export class AzureTransport {
     throw new Error(`no request may go to ${url.origin}`);
   }
 
-  #exchange(url: URL, request: SdkRequest, signal: AbortSignal): Promise<SdkAnswer> {
+  async #exchange(url: URL, request: SdkRequest, signal: AbortSignal): Promise<SdkAnswer> {
+    signal.throwIfAborted();
     const { network } = this.#options;
     const secure = url.protocol === "https:";
     const port = url.port === "" ? (secure ? 443 : 80) : Number(url.port);
     const host = url.hostname.replace(/^\[|\]$/g, "");
     const target = network.dial?.(host, port) ?? { host, port };
     const options = {
-      ...target,
       path: `${url.pathname}${url.search}`,
       method: request.method,
-      headers: { ...request.headers, host: url.host },
+      headers: headersFor(request, url.host),
       signal,
-      agent: secure && this.#agent !== undefined ? this.#agent : (false as const),
     };
-    return new Promise((resolve, reject) => {
-      const asked = secure
-        ? httpsRequest({
-            ...options,
-            servername: host,
-            minVersion: "TLSv1.2",
-            ...(network.certificateAuthority === undefined ? {} : { ca: network.certificateAuthority }),
-          })
-        : httpRequest(options);
+    const tls = {
+      servername: host,
+      minVersion: "TLSv1.2",
+      ...(network.certificateAuthority === undefined ? {} : { ca: network.certificateAuthority }),
+    } as const;
+    const tunnel =
+      secure && network.proxy !== undefined ? await openTunnel(network.proxy, target, signal) : undefined;
+    return await new Promise((resolve, reject) => {
+      const asked = !secure
+        ? httpRequest({ ...options, ...target, agent: false })
+        : tunnel === undefined
+          ? httpsRequest({ ...options, ...target, ...tls, agent: false })
+          : httpsRequest({ ...options, createConnection: () => connectSecurely({ ...tls, socket: tunnel }) });
       asked.on("error", reject);
       asked.on("response", (response) => readAnswer(response).then(resolve, reject));
       asked.end(request.body);
@@ -142,7 +144,53 @@ export class AzureTransport {
   }
 }
 
+/**
+ * A connection through an HTTP proxy (RFC 9110 section 9.3.6). Not Node's own (`proxyEnv` of an agent): that one cannot be
+ * ended while the proxy is silent, and keeps the connection of a refused tunnel open.
+ */
+function openTunnel(
+  proxy: string,
+  target: { readonly host: string; readonly port: number },
+  signal: AbortSignal,
+): Promise<Socket> {
+  const { hostname, port } = new URL(proxy);
+  const to = `${target.host}:${target.port}`;
+  return new Promise((resolve, reject) => {
+    const asked = httpRequest({
+      host: hostname.replace(/^\[|\]$/g, ""),
+      port: port === "" ? 80 : Number(port),
+      method: "CONNECT",
+      path: to,
+      headers: { host: to },
+      signal,
+      agent: false,
+    });
+    asked.on("error", reject);
+    asked.on("connect", ({ statusCode = 0 }, socket: Socket, early) => {
+      // In TLS the client speaks first: what comes before is no part of it.
+      if (statusCode >= 200 && statusCode < 300 && early.length === 0 && !signal.aborted) {
+        resolve(socket);
+        return;
+      }
+      socket.destroy();
+      reject(new Error(`the proxy answered ${statusCode}`));
+    });
+    asked.end();
+  });
+}
+
+/** Answers are read as they come: the libraries would have them compressed, which only their own client undoes. */
+function headersFor({ headers }: SdkRequest, host: string): Readonly<Record<string, string>> {
+  const kept = Object.entries(headers).filter(([name]) => name.toLowerCase() !== "accept-encoding");
+  return { ...Object.fromEntries(kept), "accept-encoding": "identity", host };
+}
+
 async function readAnswer(response: IncomingMessage): Promise<SdkAnswer> {
+  const encoding = response.headers["content-encoding"] ?? "identity";
+  if (encoding.toLowerCase() !== "identity") {
+    response.destroy();
+    throw new Error("the answer is compressed although that was not asked for");
+  }
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {

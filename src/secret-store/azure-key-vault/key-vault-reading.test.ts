@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { connect, type AddressInfo } from "node:net";
+import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from "node:net";
 import { join } from "node:path";
 import { before, suite, test, type TestContext } from "node:test";
 import * as fc from "fast-check";
@@ -20,9 +20,11 @@ import {
   type AzureSimulator,
   type SimulatedService,
 } from "../../azure-simulator/azure-simulator.ts";
+import { silentLog } from "../../observe/log.ts";
 import type { AzureIdentity } from "./azure-identity.ts";
 import { errorCodes, retryAfter, type AzureNetwork } from "./azure-transport.ts";
 import { createKeyVaultReader, type KeyVaultReading } from "./key-vault-reading.ts";
+import { watchKeyVaultSecret } from "./key-vault-store.ts";
 import { readSecretUri } from "./secret-uri.ts";
 
 const vault = "contoso.vault.azure.net";
@@ -298,6 +300,15 @@ suite("a reading that lacks the defects of CCGAKV", () => {
       },
     ],
     ["a reset", { kind: "reset" }],
+    [
+      "a compressed answer that nobody asked for",
+      {
+        kind: "status",
+        status: 404,
+        headers: { "content-encoding": "gzip" },
+        body: '{"error":{"code":"SecretNotFound"}}',
+      },
+    ],
   ];
   for (const [what, fault] of failing) {
     test(`never succeeds without an account, and calls nothing deleted or refused, when the vault answers ${what}`, async (t) => {
@@ -318,6 +329,21 @@ suite("a reading that lacks the defects of CCGAKV", () => {
     world.simulator.fail({ service: "vault", times: 2, fault: { kind: "status", status: 200, body } });
 
     assert.equal(textOf(await world.read()), "contoso.example\\u:äā密🔑");
+  });
+
+  test("takes for a version only what Azure's versions look like: it is logged with each request", async (t) => {
+    const world = await open(t);
+    for (const version of [
+      `x${"a".repeat(10_000)}`,
+      "0123456789abcdef",
+      "0123456789ABCDEF0123456789ABCDEF",
+    ]) {
+      world.simulator.setSecret(vault, "web", value, { version });
+
+      const reading = await world.read();
+
+      assert.deepEqual([reading.kind === "value" && reading.version, textOf(reading)], [undefined, value]);
+    }
   });
 
   test("has no memory between secrets: many at once get each their own", async (t) => {
@@ -357,6 +383,114 @@ suite("a vault's answer about a secret", () => {
     assert.deepEqual(await world.read(), { kind: "refused", reason: "forbidden" });
   });
 });
+
+test("what services would compress is asked for as it is, tokens and refusals alike", async (t) => {
+  const world = await open(t);
+  const tokenFile = join(temporaryFolder(t), "token");
+  writeFileSync(tokenFile, "jwt");
+  const identity = { type: "workloadIdentity", clientId: world.clientId, tenantId, tokenFile } as const;
+  world.simulator.setEnabled(vault, "web", false);
+
+  const reading = await world.read({ identity });
+
+  assert.deepEqual(reading, { kind: "refused", reason: "disabled" });
+  assert.deepEqual(
+    [...new Set(world.simulator.requests.map(({ acceptEncoding }) => acceptEncoding))],
+    ["identity"],
+  );
+});
+
+suite("a proxy that lets nothing through ends a reading, and its connections", () => {
+  const cases: readonly (readonly [string, (socket: Socket) => void, RegExp])[] = [
+    [
+      "by its silence",
+      () => undefined,
+      /cannot be asked: (?:no whole answer within 6000 ms|no answer within 20 s)/,
+    ],
+    [
+      "with a 407 that keeps the connection",
+      (socket) => {
+        socket.write(
+          "HTTP/1.1 407 Proxy Authentication Required\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n",
+        );
+      },
+      /cannot be asked: the proxy answered 407/,
+    ],
+    ["in another language", (socket) => void socket.write("220 ready\r\n"), /cannot be asked: .*Parse/],
+    ["by hanging up", (socket) => void socket.end(), /cannot be asked: .*/],
+    [
+      "after a tunnel in which nobody speaks TLS",
+      (socket) => void socket.write("HTTP/1.1 200 OK\r\n\r\n"),
+      /cannot be asked: no (?:whole )?answer within/,
+    ],
+  ];
+  for (const [how, answer, reason] of cases) {
+    test(how, { timeout: 20_000 }, async (t) => {
+      const world = await open(t);
+      const { proxy, open: connections, accepted } = await openProxy(t, answer);
+
+      const reading = await world.read({ network: { proxy, dial: besideProxy(world) } });
+
+      assert.equal(reading.kind === "failed" && reading.failure, "vault-unavailable");
+      assert.match(textOf(reading), reason);
+      assert.ok(accepted() >= 2);
+      await eventually("no connection is left", () => connections() === 0);
+    });
+  }
+
+  test("at once when the store is closed", { timeout: 20_000 }, async (t) => {
+    const world = await open(t);
+    const { proxy, open: connections, accepted } = await openProxy(t, () => undefined);
+    const address = readSecretUri(uri);
+    assert.ok(address.ok);
+    const watched = watchKeyVaultSecret(
+      { address: address.address, identity: { type: "managedIdentity", objectId: world.objectId } },
+      {
+        clock: world.clock,
+        log: silentLog,
+        network: {
+          certificateAuthority: world.simulator.certificateAuthority,
+          proxy,
+          dial: besideProxy(world),
+        },
+      },
+    );
+    const reading = watched.refresh().catch(() => "ended");
+    await eventually("the proxy is asked", () => accepted() === 1);
+
+    await watched.close();
+
+    assert.equal(await reading, "ended");
+    await eventually("no connection is left", () => connections() === 0);
+  });
+});
+
+/** The metadata service at the simulator, everything else under its own name: the proxy is told that. */
+function besideProxy(world: World): NonNullable<AzureNetwork["dial"]> {
+  return (host, port) => (host === "169.254.169.254" ? world.simulator.dial(host, port) : { host, port });
+}
+
+async function openProxy(
+  t: TestContext,
+  answer: (socket: Socket) => void,
+): Promise<{ readonly proxy: string; readonly open: () => number; readonly accepted: () => number }> {
+  const sockets = new Set<Socket>();
+  let accepted = 0;
+  const server = createTcpServer((socket) => {
+    accepted++;
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket)).on("error", () => undefined);
+    socket.once("data", () => answer(socket));
+    socket.on("end", () => socket.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return { proxy: `http://127.0.0.1:${port}`, open: () => sockets.size, accepted: () => accepted };
+}
 
 suite("an identity that gets no token", () => {
   const cases: readonly (readonly [string, AzureIdentity, string, RegExp])[] = [

@@ -28,6 +28,7 @@ export type KeyVaultReading =
   | {
       readonly kind: "value";
       readonly value: Secret;
+      /** 32 hexadecimal digits. */
       readonly version: string | undefined;
       readonly validity: SecretValidity;
     }
@@ -131,7 +132,7 @@ function readingOf(secret: SdkSecret): KeyVaultReading {
   return {
     kind: "value",
     value: new Secret(secret.value),
-    version: secret.version,
+    version: /^[a-f0-9]{32}$/.test(secret.version ?? "") ? secret.version : undefined,
     validity: {
       ...(secret.notBefore === undefined ? {} : { notBefore: secret.notBefore }),
       ...(secret.expires === undefined ? {} : { expires: secret.expires }),

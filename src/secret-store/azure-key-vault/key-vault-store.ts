@@ -5,6 +5,7 @@
 import type { Clock } from "../../clock.ts";
 import type { KeyVaultMetrics } from "../../observe/key-vault-metrics.ts";
 import type { Log } from "../../observe/log.ts";
+import { unlessAborted } from "../../unless-aborted.ts";
 import { worstStatus } from "../combined-secret-store.ts";
 import type { SecretStore } from "../secret-store.ts";
 import { describeIdentity, type AzureIdentity } from "./azure-identity.ts";
@@ -110,18 +111,5 @@ async function atMost(work: Promise<unknown>, clock: Clock): Promise<void> {
     await Promise.race([work, promise]);
   } finally {
     cancel();
-  }
-}
-
-/** Rejects with the signal's reason when that comes first. */
-async function unlessAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  const { promise, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => reject(signal.reason instanceof Error ? signal.reason : new Error("aborted"));
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }

@@ -31,6 +31,8 @@ interface Known {
 /** First and longest wait after a reading from which nothing was learnt; also how soon a refusal is asked about again. */
 const firstRetryMs = 15_000;
 const longestRetryMs = 60_000;
+/** The longest wait that a service may ask for with Retry-After. */
+const longestHoldMs = 5 * 60_000;
 
 export class WatchedSecret {
   readonly #parts: WatchedSecretParts;
@@ -41,6 +43,7 @@ export class WatchedSecret {
   #failures = 0;
   #running: Promise<void> | undefined;
   #cancel: (() => void) | undefined;
+  #heldUntil = 0;
 
   constructor(parts: WatchedSecretParts) {
     this.#parts = parts;
@@ -69,6 +72,11 @@ export class WatchedSecret {
     if (clock.now() - confirmedAt > useByMs)
       return { state: "stale", confirmedAt, reason: "The vault has not answered yet." };
     return { state: "synced", confirmedAt };
+  }
+
+  /** Until when the service asked to be left alone (Retry-After), milliseconds since the epoch; 0 when it did not. */
+  get heldUntil(): number {
+    return this.#heldUntil;
   }
 
   onChange(listener: () => void): void {
@@ -100,13 +108,13 @@ export class WatchedSecret {
     metrics?.readEnded(outcome, (clock.now() - began) / 1000);
     log.debug("key-vault.read", { secret: label, outcome, ms: clock.now() - began });
     const changed = this.#take(reading);
+    // A revoked secret must be noticed whatever a service, or what stands before it, asks for.
+    const hold = reading.kind === "failed" ? Math.min(reading.retryAfterMs ?? 0, longestHoldMs) : 0;
+    this.#heldUntil = hold === 0 ? 0 : clock.now() + hold;
     const wait =
       reading.kind === "value"
         ? useByMs * (0.75 + random() * 0.1)
-        : Math.max(
-            Math.min(firstRetryMs * 2 ** Math.max(0, this.#failures - 1), longestRetryMs),
-            reading.kind === "failed" ? (reading.retryAfterMs ?? 0) : 0,
-          );
+        : Math.max(Math.min(firstRetryMs * 2 ** Math.max(0, this.#failures - 1), longestRetryMs), hold);
     this.#cancel = clock.after(wait, () => {
       this.refresh().catch(() => undefined);
     });
