@@ -230,6 +230,76 @@ describe("installPlugin", () => {
     assert.equal((await installPlugin(host, options("0.1.0", chosen))).kind, "already installed");
   });
 
+  /** Registers as it is told, and is ended before it can say so. */
+  function endedAfterRegistering(host: FakePluginHost, which: (args: readonly string[]) => boolean): void {
+    let inside = false;
+    host.fail = (call) => {
+      if (inside || call.program !== "regsvr32" || !which(call.args)) return undefined;
+      inside = true;
+      void host.windows.run(call);
+      inside = false;
+      return { exitCode: 1, output: "" };
+    };
+  }
+
+  test("takes a registration back whose program was ended before it could say that it succeeded", async (t) => {
+    const { host, options } = await fixture(t);
+    endedAfterRegistering(host, (args) => !args.includes("/u"));
+
+    await rejectsWith(installPlugin(host, options()), "E_PLUGIN_INSTALL", /regsvr32 ended with 1/);
+
+    assert.deepEqual(leftParts(await readPluginState(host)), []);
+    assert.equal(existsSync(host.localPath(pluginFolder)), false);
+  });
+
+  test("names what stays registered, and keeps the DLL that can take it back, when that fails, too", async (t) => {
+    const { host, options } = await fixture(t);
+    endedAfterRegistering(host, (args) => !args.includes("/u"));
+    const register = host.fail;
+    host.fail = (call) =>
+      call.program === "regsvr32" && call.args.includes("/u") ? { exitCode: 5, output: "" } : register(call);
+
+    await rejectsWith(
+      installPlugin(host, options()),
+      "E_PLUGIN_ROLLBACK",
+      /regsvr32 \/u ended with 5.*CLSID/,
+    );
+
+    host.fail = () => undefined;
+    assert.equal(existsSync(host.localPath(pluginPath)), true);
+    assert.equal(await uninstallPlugin(host, options()), true);
+    assert.deepEqual(leftParts(await readPluginState(host)), []);
+  });
+
+  test("does not claim that the host is as it was when another plugin's class id stays taken", async (t) => {
+    const { host, options } = await fixture(t);
+    host.write(registryKeys.replacedClass, "", "rancher.gmsa.CcgCredProvider");
+    await installPlugin(host, options());
+    endedAfterRegistering(host, (args) => args.includes("/i:take-over"));
+
+    await rejectsWith(
+      installPlugin(host, options("0.2.0", { takeOver: true })),
+      "E_PLUGIN_ROLLBACK",
+      /E4781092.*given back/,
+    );
+  });
+
+  test("registers the former version again when the new one's registration came apart half-way", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    let tries = 0;
+    host.fail = ({ program }) => {
+      if (program !== "regsvr32" || ++tries > 1) return undefined;
+      host.delete(registryKeys.pluginClass);
+      return { exitCode: 1, output: "" };
+    };
+
+    await rejectsWith(installPlugin(host, options("0.2.0")), "E_PLUGIN_INSTALL", /as it was before/);
+
+    host.fail = () => undefined;
+    assert.equal((await installPlugin(host, options())).kind, "already installed");
+  });
+
   test("says so when the host could not be put back", async (t) => {
     const { host, options } = await fixture(t);
     await installPlugin(host, options());

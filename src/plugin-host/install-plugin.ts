@@ -19,8 +19,16 @@ import {
 } from "../windows-host/programs.ts";
 import { withHostLock } from "./host-lock.ts";
 import { readPluginFile } from "./plugin-file.ts";
-import { lockPath, pluginFileName, pluginFolder, pluginPath, registryKeys } from "./plugin-identity.ts";
 import {
+  lockPath,
+  pluginFileName,
+  pluginFolder,
+  pluginName,
+  pluginPath,
+  registryKeys,
+} from "./plugin-identity.ts";
+import {
+  classHolder,
   leftParts,
   presentChoices,
   readPluginState,
@@ -78,9 +86,9 @@ export async function installPlugin(host: PluginHost, options: InstallOptions): 
     const undoFile = sameFile ? await keepFile(host) : await placeFile(host, options, bytes);
     const failure = await register(host, options);
     if (failure !== undefined) {
-      const left = await rollBack(host, before, undoFile, failure.registered);
-      if (left === undefined) throw new SallyportError("E_PLUGIN_INSTALL", { detail: failure.detail });
-      throw new SallyportError("E_PLUGIN_ROLLBACK", { detail: failure.detail, left });
+      const left = await rollBack(host, before, undoFile);
+      if (left === undefined) throw new SallyportError("E_PLUGIN_INSTALL", { detail: failure });
+      throw new SallyportError("E_PLUGIN_ROLLBACK", { detail: failure, left });
     }
     await endSurrogates(host, options);
     await deleteRetired(host, options);
@@ -142,19 +150,20 @@ export function missingParts(state: PluginState, choices: PluginChoices): readon
 }
 
 /**
- * Undoes an installation that failed half-way.
- * @param registered whether the DLL has registered itself, and has to take that back before its file goes.
+ * Undoes an installation that failed half-way. What the host has decides, not what regsvr32 said: one that was ended for
+ * its time may have registered everything.
  * @returns what could not be undone.
  */
 async function rollBack(
   host: PluginHost,
   before: PluginState,
   undoFile: () => Promise<void>,
-  registered: boolean,
 ): Promise<string | undefined> {
-  if (registered) {
+  // Only the new file knows what it has registered, and has to take that back before it goes.
+  if (partsAdded(before, await readPluginState(host)).length > 0) {
     const { exitCode } = await host.windows.run(unregisterDll(pluginPath));
-    if (exitCode !== 0) return `regsvr32 /u ended with ${exitCode}`;
+    const added = exitCode === 0 ? [] : partsAdded(before, await readPluginState(host));
+    if (added.length > 0) return `regsvr32 /u ended with ${exitCode}, and left are: ${added.join(", ")}`;
   }
   try {
     await undoFile();
@@ -162,11 +171,43 @@ async function rollBack(
     return `${pluginPath}: ${reasonOf(error)}`;
   }
   // What had been registered before is registered again, as it was chosen, from the file that is back.
-  if (before.file === undefined || !wasRegistered(before)) return undefined;
-  const { exitCode } = await host.windows.run(registerDll(pluginPath, wordsFor(presentChoices(before))));
-  return exitCode === 0
-    ? undefined
-    : `the version before could not be registered again (regsvr32 ended with ${exitCode})`;
+  if (before.file !== undefined && wasRegistered(before)) {
+    const { exitCode } = await host.windows.run(registerDll(pluginPath, wordsFor(presentChoices(before))));
+    if (exitCode !== 0) {
+      return `the version before could not be registered again (regsvr32 ended with ${exitCode})`;
+    }
+  }
+  const differences = differencesFrom(before, await readPluginState(host));
+  return differences.length === 0 ? undefined : differences.join("; ");
+}
+
+function partsAdded(before: PluginState, now: PluginState): readonly string[] {
+  const had = leftParts(before);
+  return leftParts(now).filter((key) => !had.includes(key));
+}
+
+/**
+ * In what a host is worse off than it was, a sentence each. That the file of before, registered again, has also mended what
+ * was broken then counts for nothing.
+ */
+function differencesFrom(before: PluginState, now: PluginState): readonly string[] {
+  const differences: string[] = [];
+  if (before.file?.sha256 !== now.file?.sha256) differences.push(`${pluginPath} is another file`);
+  for (const key of [registryKeys.replacedClass, registryKeys.keyVaultClass]) {
+    if (classHolder(before, key) === "another plugin" && classHolder(now, key) !== "another plugin") {
+      differences.push(`${key} was not given back to the plugin that had it`);
+    }
+  }
+  if (before.file !== undefined && wasRegistered(before)) {
+    const choices = presentChoices(before);
+    const had = missingParts(before, choices);
+    return [...differences, ...missingParts(now, choices).filter((fault) => !had.includes(fault))];
+  }
+  return [
+    ...differences,
+    ...partsAdded(before, now).map((key) => `${key} is left`),
+    ...partsAdded(now, before).map((key) => `${key} is gone`),
+  ];
 }
 
 function wasRegistered(state: PluginState): boolean {
@@ -277,18 +318,14 @@ async function placeSpareFile(
 }
 
 /** Registers and reads back; what is wrong, or `undefined`. */
-async function register(
-  host: PluginHost,
-  options: InstallOptions,
-): Promise<{ readonly detail: string; readonly registered: boolean } | undefined> {
+async function register(host: PluginHost, options: InstallOptions): Promise<string | undefined> {
   const { exitCode, output } = await host.windows.run(registerDll(pluginPath, wordsFor(options)));
   if (exitCode !== 0) {
     const said = output === "" ? "" : ` (${output})`;
-    const log = `the Application event log has an entry of "Sallyport CCG plugin"`;
-    return { detail: `regsvr32 ended with ${exitCode}${said}; ${log}`, registered: false };
+    return `regsvr32 ended with ${exitCode}${said}; the Application event log has an entry of "${pluginName}"`;
   }
   const faults = missingParts(await readPluginState(host), options);
-  return faults.length === 0 ? undefined : { detail: faults.join("; "), registered: true };
+  return faults.length === 0 ? undefined : faults.join("; ");
 }
 
 /** Surrogates keep the file they have loaded until they end; CCG starts a new one for the next call. */
