@@ -7,6 +7,7 @@ import { temporaryFolder } from "../../test/temporary-folder.ts";
 import { systemClock } from "../clock.ts";
 import { SallyportError, type ErrorCode } from "../errors.ts";
 import { silentLog } from "../observe/log.ts";
+import type { HostCall, HostCallResult } from "../windows-host/windows-host.ts";
 import { installPlugin, uninstallPlugin, type InstallOptions } from "./install-plugin.ts";
 import {
   keyVaultClassId,
@@ -315,6 +316,30 @@ describe("installPlugin", () => {
     assert.equal((await installPlugin(host, options("0.2.0"))).kind, "upgraded");
   });
 
+  test("changes nothing on a host whose registry cannot be read, and does not say that Containers is missing", async (t) => {
+    const { host, options } = await fixture(t);
+    host.fail = ({ program }) => (program === "reg" ? { exitCode: 1, output: "" } : undefined);
+
+    await rejectsWith(installPlugin(host, options()), "E_REGISTRY", /CurrentVersion: reg\.exe ended with 1/);
+
+    assert.deepEqual([...new Set(host.calls.map(({ program }) => program))], ["reg"]);
+  });
+
+  test("says that it is unknown what is left when the registry can no longer be read", async (t) => {
+    const { host, options } = await fixture(t);
+    let registered = false;
+    host.fail = ({ program }) => {
+      registered ||= program === "regsvr32";
+      return registered && program === "reg" ? { exitCode: 1, output: "" } : undefined;
+    };
+
+    await rejectsWith(
+      installPlugin(host, options()),
+      "E_PLUGIN_ROLLBACK",
+      /registry of this host cannot be read/,
+    );
+  });
+
   test("leaves a file alone that cannot be renamed", async (t) => {
     const { host, options } = await fixture(t);
     await installPlugin(host, options());
@@ -437,6 +462,23 @@ describe("uninstallPlugin", () => {
 
     assert.deepEqual(leftParts(await readPluginState(host)), []);
     assert.equal(existsSync(host.localPath(pluginFolder)), false);
+  });
+
+  test("deletes nothing while it cannot read what is registered", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    const ended = "it did not end within 30 s";
+    const failures: readonly ((call: HostCall) => HostCallResult | undefined)[] = [
+      ({ program }) => (program === "reg" ? { exitCode: 1, output: "" } : undefined),
+      ({ args }) =>
+        args[1] === registryKeys.pluginClass ? { exitCode: 1, output: "", unfinished: ended } : undefined,
+    ];
+    for (const fail of failures) {
+      host.fail = fail;
+      await rejectsWith(uninstallPlugin(host, options()), "E_REGISTRY", /ended with 1|30 s/);
+      host.fail = () => undefined;
+      assert.equal((await installPlugin(host, options())).kind, "already installed");
+    }
   });
 
   test("names what is left when the DLL could not take its registration back", async (t) => {

@@ -64,8 +64,8 @@ const deletePauses = [50, 100, 200, 400, 800, 1_600];
 
 /**
  * Brings a host to the installed state from whatever state it is in; a host that is there already is left alone.
- * @throws {SallyportError} `E_PLUGIN_FILE`, `E_PLUGIN_HOST`, `E_PLUGIN_BUSY`, `E_PLUGIN_LOCK`, `E_PLUGIN_INSTALL`; the host
- * is as it was. `E_PLUGIN_ROLLBACK` when it could not be made so.
+ * @throws {SallyportError} `E_PLUGIN_FILE`, `E_PLUGIN_HOST`, `E_PLUGIN_BUSY`, `E_PLUGIN_LOCK`, `E_REGISTRY`,
+ * `E_PLUGIN_INSTALL`; the host is as it was. `E_PLUGIN_ROLLBACK` when it could not be made so.
  */
 export async function installPlugin(host: PluginHost, options: InstallOptions): Promise<InstallOutcome> {
   const bytes = await readNewFile(options.dll);
@@ -86,7 +86,7 @@ export async function installPlugin(host: PluginHost, options: InstallOptions): 
     const undoFile = sameFile ? await keepFile(host) : await placeFile(host, options, bytes);
     const failure = await register(host, options);
     if (failure !== undefined) {
-      const left = await rollBack(host, before, undoFile);
+      const left = await rollBack(host, before, undoFile).catch(reasonOf);
       if (left === undefined) throw new SallyportError("E_PLUGIN_INSTALL", { detail: failure });
       throw new SallyportError("E_PLUGIN_ROLLBACK", { detail: failure, left });
     }
@@ -107,7 +107,7 @@ export async function installPlugin(host: PluginHost, options: InstallOptions): 
 
 /**
  * Takes everything away, from a whole installation or what a broken one left.
- * @returns whether there was anything. @throws {SallyportError} `E_PLUGIN_BUSY`, `E_PLUGIN_LOCK`, `E_PLUGIN_UNINSTALL`
+ * @returns whether there was anything. @throws {SallyportError} `E_PLUGIN_BUSY`, `E_PLUGIN_LOCK`, `E_REGISTRY`, `E_PLUGIN_UNINSTALL`
  * naming what is left.
  */
 export async function uninstallPlugin(
@@ -324,8 +324,12 @@ async function register(host: PluginHost, options: InstallOptions): Promise<stri
     const said = output === "" ? "" : ` (${output})`;
     return `regsvr32 ended with ${exitCode}${said}; the Application event log has an entry of "${pluginName}"`;
   }
-  const faults = missingParts(await readPluginState(host), options);
-  return faults.length === 0 ? undefined : faults.join("; ");
+  try {
+    const faults = missingParts(await readPluginState(host), options);
+    return faults.length === 0 ? undefined : faults.join("; ");
+  } catch (error) {
+    return reasonOf(error);
+  }
 }
 
 /** Surrogates keep the file they have loaded until they end; CCG starts a new one for the next call. */

@@ -228,6 +228,18 @@ describe("untrustedWriters", () => {
   }
 });
 
+test("a registry that cannot be read is unknown, and no cross is put anywhere", async (t) => {
+  const { host } = await installed(t);
+  host.fail = ({ program }) => (program === "reg" ? { exitCode: 1, output: "denied" } : undefined);
+
+  const { links } = await readPluginStatus(host);
+
+  assert.deepEqual(
+    links.map(({ link, unknown }) => [link, unknown]),
+    [["registry", true]],
+  );
+});
+
 describe("watchPlugin", () => {
   test("repairs what is taken away and ends with its signal", async (t) => {
     const { host, dll } = await installed(t);

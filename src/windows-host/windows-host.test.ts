@@ -3,10 +3,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { verifySignature } from "./programs.ts";
 import {
   addTrustedRoot,
@@ -82,4 +82,38 @@ test("a program that is not there is a failed call with a reason, not an excepti
 
   assert.equal(result.exitCode, 1);
   assert.match(result.output, /System32\\certutil\.exe.*ENOENT/);
+  assert.match(result.unfinished ?? "", /ENOENT/);
 });
+
+const unfinished: readonly (readonly [string, string, RegExp])[] = [
+  ["is ended for its time", "exec sleep 5", /did not end within 0\.3 s/],
+  ["is ended for its output", "exec yes", /printed more than 4194304 octets/],
+  ["is ended by somebody", "kill -KILL $$", /ended by SIGKILL/],
+];
+for (const [name, script, reason] of unfinished) {
+  test(`a program that ${name} has said nothing with its exit code`, async (t) => {
+    const result = await createWindowsHost(await scripted(t, script), 300).run(findTrustedRoot("00"));
+
+    assert.notEqual(result.exitCode, 0);
+    assert.match(result.unfinished ?? "", reason);
+  });
+}
+
+test("a program that ends by itself has given its exit code", async (t) => {
+  const result = await createWindowsHost(await scripted(t, "echo no; exit 3")).run(findTrustedRoot("00"));
+
+  assert.deepEqual(result, { exitCode: 3, output: "no" });
+});
+
+/** A Windows folder with one program, a shell script; on POSIX its whole path is a file name that `PATH` finds. */
+async function scripted(t: TestContext, script: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "windows-host-"));
+  const before = process.env["PATH"] ?? "";
+  process.env["PATH"] = `${folder}:${before}`;
+  t.after(() => {
+    process.env["PATH"] = before;
+    return rm(folder, { recursive: true, force: true });
+  });
+  await writeFile(join(folder, "\\W\\System32\\certutil.exe"), `#!/bin/sh\n${script}\n`, { mode: 0o700 });
+  return "\\W";
+}
