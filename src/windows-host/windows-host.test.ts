@@ -7,7 +7,7 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { verifySignature } from "./programs.ts";
+import { protectProgramFolder, verifySignature } from "./programs.ts";
 import {
   addTrustedRoot,
   createWindowsHost,
@@ -19,9 +19,24 @@ import {
 
 const path = "C:\\var\\lib\\rancher\\gmsa\\a b";
 
+/** Before an access list is written: whoever made the directory keeps neither its ownership nor an entry of his own. */
+const taken = [
+  { program: "icacls", args: [path, "/setowner", "*S-1-5-32-544", "/q"] },
+  { program: "icacls", args: [path, "/reset", "/q"] },
+];
+
+test("a program folder is taken from whoever made it, and may be changed by SYSTEM and Administrators alone", () => {
+  const [sid, full, read] = ["*S-1-5-32-545", "(OI)(CI)F", "(OI)(CI)RX"];
+  const grants = [`*S-1-5-18:${full}`, `*S-1-5-32-544:${full}`, `${sid}:${read}`];
+  assert.deepEqual(protectProgramFolder(path), [
+    ...taken,
+    { program: "icacls", args: [path, "/inheritance:r", "/grant:r", ...grants, "/q"] },
+  ]);
+});
+
 test("a directory belongs to Administrators and is open to SYSTEM and Administrators alone, as is what is put in it", () => {
   assert.deepEqual(restrictDirectory(path), [
-    { program: "icacls", args: [path, "/setowner", "*S-1-5-32-544", "/q"] },
+    ...taken,
     {
       program: "icacls",
       args: [path, "/inheritance:r", "/grant:r", "*S-1-5-18:(OI)(CI)F", "*S-1-5-32-544:(OI)(CI)F", "/q"],

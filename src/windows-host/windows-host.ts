@@ -80,12 +80,23 @@ const administrators = "*S-1-5-32-544";
 const networkService = "*S-1-5-20";
 
 /**
- * A directory for SYSTEM and Administrators alone; what is created in it inherits that. Plugin files get their reader
- * one by one ({@link grantPluginRead}).
+ * Takes a directory from whoever made it: its owner may always change its access list, and `/grant:r` below replaces the
+ * entries of the accounts that it names and leaves all others. Everything that is not inherited goes.
+ */
+export function takeDirectory(path: string): readonly HostCall[] {
+  return [
+    { program: "icacls", args: [path, "/setowner", administrators, "/q"] },
+    { program: "icacls", args: [path, "/reset", "/q"] },
+  ];
+}
+
+/**
+ * A directory for SYSTEM and Administrators alone, whoever made it; what is created in it inherits that. Plugin files get
+ * their reader one by one ({@link grantPluginRead}).
  */
 export function restrictDirectory(path: string): readonly HostCall[] {
   return [
-    { program: "icacls", args: [path, "/setowner", administrators, "/q"] },
+    ...takeDirectory(path),
     {
       program: "icacls",
       args: [
