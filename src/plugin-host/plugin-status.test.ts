@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
+import { FakeClock, settle } from "../../test/fakes/fake-clock.ts";
 import { FakePluginHost, makePluginFile, permissionOctets } from "../../test/fakes/fake-plugin-host.ts";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
 import type { ChainLink } from "../chain.ts";
@@ -11,7 +12,7 @@ import { silentLog } from "../observe/log.ts";
 import { installPlugin } from "./install-plugin.ts";
 import { activationReportPath, lockPath, pluginPath, registryKeys } from "./plugin-identity.ts";
 import { readPluginStatus, untrustedWriters } from "./plugin-status.ts";
-import { watchPlugin } from "./watch-plugin.ts";
+import { isNewer, watchPlugin } from "./watch-plugin.ts";
 
 async function installed(
   t: Parameters<typeof temporaryFolder>[0],
@@ -253,4 +254,63 @@ describe("watchPlugin", () => {
 
     assert.equal(host.keys.get(registryKeys.pluginClass)?.has("AppID"), true);
   });
+
+  /** Watches for as long as it takes to look at the host a few times. */
+  async function watchSomeTimes(host: FakePluginHost, dll: string): Promise<void> {
+    const stop = new AbortController();
+    const clock = new FakeClock();
+    const watching = watchPlugin(host, { ...options(dll), clock, intervalMs: 1_000 }, stop.signal);
+    for (let round = 0; round < 3; round++) {
+      while (clock.waiting === 0 || host.calls.length === 0) await settle();
+      host.calls.length = 0;
+      await clock.advance(1_000);
+    }
+    stop.abort();
+    await watching;
+  }
+
+  const files: readonly (readonly [string, Buffer, boolean])[] = [
+    ["other bytes of the same version", Buffer.concat([makePluginFile(), Buffer.from("x")]), true],
+    ["an older version", makePluginFile("0.0.9"), true],
+    ["a file without a version", makePluginFile(""), true],
+    ["a newer version", makePluginFile("0.10.0"), false],
+  ];
+  for (const [name, bytes, replaced] of files) {
+    test(`${replaced ? "replaces" : "leaves"} ${name}`, async (t) => {
+      const { host, dll } = await installed(t);
+      writeFileSync(host.localPath(pluginPath), bytes);
+
+      await watchSomeTimes(host, dll);
+
+      const there = readFileSync(host.localPath(pluginPath));
+      assert.deepEqual(there, replaced ? readFileSync(dll) : bytes);
+    });
+  }
+
+  test("repairs the registration of a newer version, and keeps its file", async (t) => {
+    const { host, dll } = await installed(t);
+    writeFileSync(host.localPath(pluginPath), makePluginFile("0.10.0"));
+    host.delete(registryKeys.pluginClass);
+
+    await watchSomeTimes(host, dll);
+
+    assert.equal(host.keys.get(registryKeys.pluginClass)?.has("AppID"), true);
+    assert.deepEqual(readFileSync(host.localPath(pluginPath)), makePluginFile("0.10.0"));
+  });
+
+  const versions: readonly (readonly [string | undefined, string | undefined, boolean])[] = [
+    ["0.10.0", "0.9.9", true],
+    ["0.9.9", "0.10.0", false],
+    ["1.0.0", "1.0.0", false],
+    ["1.0.0", "1.0.0-rc.1", true],
+    ["1.0.0-rc.1", "1.0.0", false],
+    ["1.0.0-rc.2", "1.0.0-rc.1", false],
+    [undefined, "1.0.0", false],
+    ["1.0.0", "x", false],
+  ];
+  for (const [one, other, newer] of versions) {
+    test(`${one ?? "no version"} is ${newer ? "" : "not "}newer than ${other ?? "none"}`, () => {
+      assert.equal(isNewer(one, other), newer);
+    });
+  }
 });
