@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test, type TestContext } from "node:test";
 import { FakePluginHost, makePluginFile, permissionOctets } from "../../test/fakes/fake-plugin-host.ts";
@@ -125,6 +125,45 @@ describe("installPlugin", () => {
       await rejectsWith(installPlugin(host, options()), "E_PLUGIN_INSTALL", /denied|could not be protected/);
       assert.equal(existsSync(host.localPath(pluginFolder)), false, failing);
     }
+  });
+
+  test("ends a surrogate that has loaded the new file before it puts the former one back", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    host.calls.length = 0;
+    host.processes = '"dllhost.exe","4242","SallyportCcgPlugin.dll"\r\n';
+    let tries = 0;
+    let atEnd: Buffer | undefined;
+    host.fail = ({ program }) => {
+      if (program === "taskkill") atEnd = readFileSync(host.localPath(pluginPath));
+      return program === "regsvr32" && ++tries === 1 ? { exitCode: 5, output: "" } : undefined;
+    };
+
+    await rejectsWith(installPlugin(host, options("0.2.0")), "E_PLUGIN_INSTALL", /as it was before/);
+
+    assert.deepEqual(atEnd, makePluginFile("0.2.0"));
+    assert.deepEqual(readdirSync(host.localPath(pluginFolder)), ["SallyportCcgPlugin.dll"]);
+    assert.deepEqual(readFileSync(host.localPath(pluginPath)), makePluginFile("0.1.0"));
+  });
+
+  test("puts the former file back while the new one cannot be deleted", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    const file = host.localPath(pluginPath);
+    let tries = 0;
+    host.fail = ({ program }) => {
+      if (program !== "regsvr32" || ++tries > 1) return undefined;
+      // A folder stands for a file in use: it lets itself be renamed, and not be deleted as a file.
+      rmSync(file);
+      mkdirSync(file);
+      return { exitCode: 5, output: "" };
+    };
+
+    await rejectsWith(installPlugin(host, options("0.2.0")), "E_PLUGIN_INSTALL", /as it was before/);
+
+    assert.deepEqual(readFileSync(file), makePluginFile("0.1.0"));
+    const left = readdirSync(dirname(file)).filter((name) => name.includes(".retired-"));
+    assert.match(left.join(), /^SallyportCcgPlugin\.dll\.retired-[0-9a-z]+-undone$/);
   });
 
   test("passes on what the administrator chose", async (t) => {
@@ -442,7 +481,6 @@ describe("uninstallPlugin", () => {
   test("brings the DLL back for a moment when somebody deleted it", async (t) => {
     const { host, options } = await fixture(t);
     await installPlugin(host, options());
-    const { rmSync } = await import("node:fs");
     rmSync(host.localPath(pluginFolder), { recursive: true });
 
     assert.equal(await uninstallPlugin(host, options()), true);

@@ -3,7 +3,7 @@
  * fails. The DLL writes the registry; this decides when, and checks that it is so afterwards.
  * @module
  */
-import { mkdir, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isTemporaryName, writeFileAtomically } from "../atomic-file.ts";
 import { delay, type Clock } from "../clock.ts";
@@ -86,7 +86,7 @@ export async function installPlugin(host: PluginHost, options: InstallOptions): 
     const undoFile = sameFile ? await keepFile(host) : await placeFile(host, options, bytes);
     const failure = await register(host, options);
     if (failure !== undefined) {
-      const left = await rollBack(host, before, undoFile).catch(reasonOf);
+      const left = await rollBack(host, options, before, undoFile).catch(reasonOf);
       if (left === undefined) throw new SallyportError("E_PLUGIN_INSTALL", { detail: failure });
       throw new SallyportError("E_PLUGIN_ROLLBACK", { detail: failure, left });
     }
@@ -156,6 +156,7 @@ export function missingParts(state: PluginState, choices: PluginChoices): readon
  */
 async function rollBack(
   host: PluginHost,
+  options: PluginOptions,
   before: PluginState,
   undoFile: () => Promise<void>,
 ): Promise<string | undefined> {
@@ -165,11 +166,14 @@ async function rollBack(
     const added = exitCode === 0 ? [] : partsAdded(before, await readPluginState(host));
     if (added.length > 0) return `regsvr32 /u ended with ${exitCode}, and left are: ${added.join(", ")}`;
   }
+  // CCG may have started one with the new file in the meantime.
+  await endSurrogates(host, options);
   try {
     await undoFile();
   } catch (error) {
     return `${pluginPath}: ${reasonOf(error)}`;
   }
+  await deleteRetired(host, options);
   // What had been registered before is registered again, as it was chosen, from the file that is back.
   if (before.file !== undefined && wasRegistered(before)) {
     const { exitCode } = await host.windows.run(registerDll(pluginPath, wordsFor(presentChoices(before))));
@@ -253,12 +257,16 @@ async function placeFile(
     throw failed(reasonOf(error), error);
   });
   const unmake = async (): Promise<void> => {
-    if (made !== undefined) await rmdir(folder).catch(() => undefined);
+    const left = made === undefined ? [] : await removeFolder(folder, options.clock);
+    if (left.length > 0) throw new Error(`left is ${left.join(", ")}`);
   };
   try {
     await protectFolder(host);
   } catch (error) {
-    await unmake();
+    await unmake().catch((second: unknown) => {
+      const left = reasonOf(second);
+      throw new SallyportError("E_PLUGIN_ROLLBACK", { detail: reasonOf(error), left }, { cause: error });
+    });
     throw error;
   }
   const retired = `${file}${retiredMark}${options.clock.now().toString(36)}`;
@@ -271,7 +279,10 @@ async function placeFile(
     hadFile = false;
   }
   const undo = async (): Promise<void> => {
-    await rm(file, { force: true });
+    // A file that a process has loaded does not let itself be deleted, but renamed.
+    await rename(file, `${retired}-undone`).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    });
     if (hadFile) await rename(retired, file);
     else await unmake();
   };
