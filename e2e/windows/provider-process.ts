@@ -4,44 +4,63 @@
  */
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GuardedProcess } from "../guarded-process.ts";
-import { hostDirectory } from "./provider-fixture.ts";
+import { hostDirectory, keyVaultDirectory } from "./provider-fixture.ts";
 import type { Wine } from "./wine.ts";
 
 const main = join(import.meta.dirname, "..", "..", "src", "main.ts");
 
+/** Whose end is the provider's, too: a test's, or a suite's. */
+export interface Lifetime {
+  after(end: () => Promise<unknown>): void;
+}
+
 /** Runs `account-provider run` for the secret `webapp01` against the prefix's host directory until the test ends. */
-export async function startProvider(
-  t: TestContext,
+export function startProvider(
+  lifetime: Lifetime,
   wine: Wine,
   logs: string,
   namespace: string,
   flags: readonly string[],
 ): Promise<GuardedProcess> {
+  return start(lifetime, wine, logs, namespace, ["--secret", "webapp01", ...flags], [namespace]);
+}
+
+/** The same for the accounts and the Key Vault plugin input of an accounts file. */
+export function startAccountsProvider(
+  lifetime: Lifetime,
+  wine: Wine,
+  logs: string,
+  namespace: string,
+  { accounts, environment }: { readonly accounts: string; readonly environment: NodeJS.ProcessEnv },
+): Promise<GuardedProcess> {
+  const flags = ["--accounts", accounts];
+  return start(lifetime, wine, logs, namespace, flags, [namespace, keyVaultDirectory], environment);
+}
+
+async function start(
+  lifetime: Lifetime,
+  wine: Wine,
+  logs: string,
+  namespace: string,
+  flags: readonly string[],
+  directories: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+): Promise<GuardedProcess> {
   mkdirSync(join(hostDirectory(wine, namespace), ".."), { recursive: true });
   const provider = new GuardedProcess(
     process.execPath,
     [
-      main,
-      "account-provider",
-      "run",
-      "--namespace",
-      namespace,
-      "--secret",
-      "webapp01",
-      "--no-legacy-plugin",
-      "--host-dir",
-      hostDirectory(wine, namespace),
-      ...flags,
+      ...[main, "account-provider", "run", "--namespace", namespace, "--no-legacy-plugin"],
+      ...["--host-dir", hostDirectory(wine, namespace), ...flags],
     ],
-    { logFile: join(logs, `${namespace}.log`) },
+    { logFile: join(logs, `${namespace}.log`), environment },
   );
-  t.after(() => provider.stop());
-  const portFile = join(hostDirectory(wine, namespace), "port.txt");
+  lifetime.after(() => provider.stop());
+  const ports = directories.map((each) => join(hostDirectory(wine, each), "port.txt"));
   for (let wait = 0; wait < 300; wait++) {
-    if (statSync(portFile, { throwIfNoEntry: false }) !== undefined) return provider;
+    if (ports.every((port) => statSync(port, { throwIfNoEntry: false }) !== undefined)) return provider;
     if (provider.exit !== undefined) break;
     await sleep(50);
   }

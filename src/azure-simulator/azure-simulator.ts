@@ -245,7 +245,8 @@ export class AzureSimulator {
   ): void {
     const refuse = (status: number, error: string, error_description: string): void =>
       send(response, status, { error, error_description });
-    if (path !== "/metadata/identity/oauth2/token" || request.method !== "GET")
+    // Microsoft's libraries add the slash once an environment variable leads them here (as to a pod identity's agent).
+    if (path.replace(/\/$/, "") !== "/metadata/identity/oauth2/token" || request.method !== "GET")
       return send(response, 404, { error: "Not found" });
     if (request.headers["x-forwarded-for"] !== undefined)
       return refuse(403, "invalid_request", "Forwarded requests are not answered");

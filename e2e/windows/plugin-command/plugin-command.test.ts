@@ -16,14 +16,8 @@ import {
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { chainHolds } from "../../../src/chain.ts";
-import { systemClock } from "../../../src/clock.ts";
 import { SallyportError } from "../../../src/errors.ts";
-import { silentLog } from "../../../src/observe/log.ts";
-import {
-  installPlugin,
-  uninstallPlugin,
-  type InstallOptions,
-} from "../../../src/plugin-host/install-plugin.ts";
+import { installPlugin, uninstallPlugin } from "../../../src/plugin-host/install-plugin.ts";
 import {
   lockPath,
   pluginFolder,
@@ -34,6 +28,7 @@ import { leftParts, readPluginState, type PluginHost } from "../../../src/plugin
 import { readPluginStatus } from "../../../src/plugin-host/plugin-status.ts";
 import { watchPlugin } from "../../../src/plugin-host/watch-plugin.ts";
 import { callPlugin, readCauses, resultOf } from "../plugin-calls.ts";
+import { installOptions, pluginHostOf } from "../plugin-host.ts";
 import { builtFile, comClassesKey, keyVaultClassId, pluginClassId, replacedClassId, Wine } from "../wine.ts";
 
 let wine: Wine;
@@ -41,15 +36,7 @@ let host: PluginHost;
 let newer: string;
 before(async () => {
   wine = await Wine.start();
-  host = {
-    windows: {
-      async run(call) {
-        const { code, stdout } = await wine.run(call.program, call.args);
-        return { exitCode: code, output: stdout.trim() };
-      },
-    },
-    localPath: (path) => wine.path(path),
-  };
+  host = pluginHostOf(wine);
   // Bytes behind a DLL's sections change its hash and nothing else: a second version.
   newer = wine.path("C:\\newer.dll");
   copyFileSync(builtFile("SallyportCcgPlugin.dll"), newer);
@@ -59,21 +46,8 @@ after(async () => {
   await wine.close();
 });
 beforeEach(async () => {
-  await uninstallPlugin(host, options());
+  await uninstallPlugin(host, installOptions());
 });
-
-function options(changed: Partial<InstallOptions> = {}): InstallOptions {
-  return {
-    dll: builtFile("SallyportCcgPlugin.dll"),
-    takeOver: false,
-    answerKeyVaultPlugin: false,
-    authenticatedUsers: false,
-    log: silentLog,
-    clock: systemClock,
-    lockWaitMs: 30_000,
-    ...changed,
-  };
-}
 
 function file(path: string): string {
   return wine.path(path);
@@ -101,8 +75,8 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
 
 describe("install", () => {
   test("installs on a clean host, and finds nothing to do the second time", async () => {
-    const first = await installPlugin(host, options());
-    const second = await installPlugin(host, options());
+    const first = await installPlugin(host, installOptions());
+    const second = await installPlugin(host, installOptions());
 
     assert.equal(first.kind, "installed");
     assert.equal(second.kind, "already installed");
@@ -119,21 +93,21 @@ describe("install", () => {
       async () => rmSync(file(pluginPath)),
       async () => writeFileSync(file(pluginPath), "junk"),
     ];
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
 
     for (const damage of damages) {
       await damage();
-      const outcome = await installPlugin(host, options());
+      const outcome = await installPlugin(host, installOptions());
       assert.equal(outcome.kind, "repaired");
-      assert.equal((await installPlugin(host, options())).kind, "already installed");
+      assert.equal((await installPlugin(host, installOptions())).kind, "already installed");
     }
     await assertWorks();
   });
 
   test("upgrades, and keeps nothing of the version before", async () => {
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
 
-    const outcome = await installPlugin(host, options({ dll: newer }));
+    const outcome = await installPlugin(host, installOptions({ dll: newer }));
 
     assert.equal(outcome.kind, "upgraded");
     assert.deepEqual(readdirSync(file(pluginFolder)), ["SallyportCcgPlugin.dll"]);
@@ -141,14 +115,14 @@ describe("install", () => {
   });
 
   test("puts the version before back when the new one cannot be registered", async () => {
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     const broken = wine.path("C:\\broken.dll");
     copyFileSync(builtFile("ccg-proxy.dll"), broken);
 
-    const code = await codeOf(installPlugin(host, options({ dll: broken })));
+    const code = await codeOf(installPlugin(host, installOptions({ dll: broken })));
 
     assert.equal(code, "E_PLUGIN_INSTALL");
-    assert.equal((await installPlugin(host, options())).kind, "already installed");
+    assert.equal((await installPlugin(host, installOptions())).kind, "already installed");
     await assertWorks();
   });
 
@@ -156,18 +130,18 @@ describe("install", () => {
     const broken = wine.path("C:\\broken.dll");
     copyFileSync(builtFile("ccg-proxy.dll"), broken);
 
-    assert.equal(await codeOf(installPlugin(host, options({ dll: broken }))), "E_PLUGIN_INSTALL");
+    assert.equal(await codeOf(installPlugin(host, installOptions({ dll: broken }))), "E_PLUGIN_INSTALL");
     await assertGone();
   });
 
   test("refuses a file that is no plugin, and a host without containers", async () => {
     const text = wine.path("C:\\text.dll");
     writeFileSync(text, "text");
-    assert.equal(await codeOf(installPlugin(host, options({ dll: text }))), "E_PLUGIN_FILE");
+    assert.equal(await codeOf(installPlugin(host, installOptions({ dll: text }))), "E_PLUGIN_FILE");
 
     await wine.registry("delete", comClassesKey);
     try {
-      assert.equal(await codeOf(installPlugin(host, options())), "E_PLUGIN_HOST");
+      assert.equal(await codeOf(installPlugin(host, installOptions())), "E_PLUGIN_HOST");
       await assertGone();
     } finally {
       await wine.registry("add", comClassesKey);
@@ -175,14 +149,14 @@ describe("install", () => {
   });
 
   test("repairs what an installation that was killed half-way left, and takes its lock", async () => {
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     // It had renamed the old file, was writing the new one, and had registered half of it.
     renameSync(file(pluginPath), `${file(pluginPath)}.retired-abc`);
     writeFileSync(join(file(pluginFolder), ".SallyportCcgPlugin.dll.sallyport-tmp-0123"), "half");
     await wine.registry("delete", registryKeys.app);
     writeFileSync(file(lockPath), "999999999");
 
-    const outcome = await installPlugin(host, options({ dll: newer }));
+    const outcome = await installPlugin(host, installOptions({ dll: newer }));
 
     assert.equal(outcome.kind, "repaired");
     assert.deepEqual(readdirSync(file(pluginFolder)), ["SallyportCcgPlugin.dll"]);
@@ -190,12 +164,12 @@ describe("install", () => {
   });
 
   test("upgrades while a surrogate runs the old file, which it ends", async () => {
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     await wine.pointSurrogateAtWine();
     // The surrogate that this starts lives on and keeps the DLL open.
     await callPlugin(wine, ["nowhere:x"], { surrogate: true });
 
-    assert.equal((await installPlugin(host, options({ dll: newer }))).kind, "upgraded");
+    assert.equal((await installPlugin(host, installOptions({ dll: newer }))).kind, "upgraded");
 
     assert.deepEqual(readdirSync(file(pluginFolder)), ["SallyportCcgPlugin.dll"]);
     await assertWorks();
@@ -203,8 +177,8 @@ describe("install", () => {
 
   test("two at once do not get into each other's way", async () => {
     const outcomes = await Promise.all([
-      installPlugin(host, options()),
-      installPlugin(host, options({ lockWaitMs: 60_000 })),
+      installPlugin(host, installOptions()),
+      installPlugin(host, installOptions({ lockWaitMs: 60_000 })),
     ]);
 
     assert.deepEqual(outcomes.map(({ kind }) => kind).sort(), ["already installed", "installed"]);
@@ -220,13 +194,13 @@ describe("the plugin that this one replaces", () => {
   });
 
   test("keeps its class id unless told otherwise, and has it back after an uninstallation", async () => {
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     assert.match(await wine.registry("query", `${key}\\InprocServer32`, "/ve"), /mscoree\.dll/u);
 
-    assert.equal((await installPlugin(host, options({ takeOver: true }))).kind, "repaired");
+    assert.equal((await installPlugin(host, installOptions({ takeOver: true }))).kind, "repaired");
     assert.match(await wine.registry("query", `${key}\\InprocServer32`, "/ve"), /SallyportCcgPlugin\.dll/u);
 
-    await uninstallPlugin(host, options());
+    await uninstallPlugin(host, installOptions());
     assert.match(await wine.registry("query", `${key}\\InprocServer32`, "/ve"), /mscoree\.dll/u);
     assert.equal(await wine.hasKey(`${comClassesKey}\\${replacedClassId}`), true);
     await wine.registry("delete", key);
@@ -238,13 +212,13 @@ describe("the class id of Microsoft's Key Vault plugin", () => {
   const key = registryKeys.keyVaultClass;
 
   test("is answered to as long as that is chosen", async () => {
-    const chosen = options({ answerKeyVaultPlugin: true });
+    const chosen = installOptions({ answerKeyVaultPlugin: true });
     assert.equal((await installPlugin(host, chosen)).kind, "installed");
     assert.equal((await installPlugin(host, chosen)).kind, "already installed");
     const { calls } = await callPlugin(wine, ["nowhere:x"], { classId: keyVaultClassId });
     assert.equal(calls[0]?.result, resultOf(readCauses().get("directory_missing") ?? 0));
 
-    assert.equal((await installPlugin(host, options())).kind, "repaired");
+    assert.equal((await installPlugin(host, installOptions())).kind, "repaired");
     assert.equal(await wine.hasKey(key), false);
     assert.equal(await wine.hasKey(`${comClassesKey}\\${keyVaultClassId}`), false);
   });
@@ -254,12 +228,12 @@ describe("the class id of Microsoft's Key Vault plugin", () => {
     await wine.registry("add", `${comClassesKey}\\${keyVaultClassId}`);
     const server = (): Promise<string> => wine.registry("query", `${key}\\InprocServer32`, "/ve");
 
-    await installPlugin(host, options({ answerKeyVaultPlugin: true }));
+    await installPlugin(host, installOptions({ answerKeyVaultPlugin: true }));
     assert.match(await server(), /CCGAKVPlugin/u);
-    await installPlugin(host, options({ answerKeyVaultPlugin: true, takeOver: true }));
+    await installPlugin(host, installOptions({ answerKeyVaultPlugin: true, takeOver: true }));
     assert.match(await server(), /SallyportCcgPlugin/u);
 
-    await uninstallPlugin(host, options());
+    await uninstallPlugin(host, installOptions());
     assert.match(await server(), /CCGAKVPlugin/u);
     assert.equal(await wine.hasKey(`${comClassesKey}\\${keyVaultClassId}`), true);
     await wine.registry("delete", key);
@@ -269,34 +243,34 @@ describe("the class id of Microsoft's Key Vault plugin", () => {
 
 describe("uninstall", () => {
   test("leaves nothing, and is content with a clean host", async () => {
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
 
-    assert.equal(await uninstallPlugin(host, options()), true);
+    assert.equal(await uninstallPlugin(host, installOptions()), true);
     await assertGone();
-    assert.equal(await uninstallPlugin(host, options()), false);
+    assert.equal(await uninstallPlugin(host, installOptions()), false);
   });
 
   test("takes its registration back with another DLL when the installed one is damaged", async () => {
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     // Headers that look right, and nothing behind them.
     const bytes = readFileSync(builtFile("SallyportCcgPlugin.dll"));
     writeFileSync(file(pluginPath), bytes.subarray(0, 4_096));
 
-    assert.equal(await uninstallPlugin(host, options()), true);
+    assert.equal(await uninstallPlugin(host, installOptions()), true);
     await assertGone();
   });
 
   test("finishes what was half done: the DLL deleted by hand, keys gone, a file too many", async () => {
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     rmSync(file(pluginFolder), { recursive: true });
     await wine.registry("delete", registryKeys.app);
 
-    assert.equal(await uninstallPlugin(host, options()), true);
+    assert.equal(await uninstallPlugin(host, installOptions()), true);
     await assertGone();
 
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     writeFileSync(join(file(pluginFolder), "SallyportCcgPlugin.dll.retired-1"), "old");
-    await uninstallPlugin(host, options());
+    await uninstallPlugin(host, installOptions());
     await assertGone();
   });
 });
@@ -304,7 +278,7 @@ describe("uninstall", () => {
 describe("status and watch", () => {
   test("status names what is wrong, link by link, and holds for what was installed", async () => {
     const clean = await readPluginStatus(host);
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     const installed = await readPluginStatus(host);
 
     const broken = (links: typeof clean.links): readonly string[] =>
@@ -337,7 +311,7 @@ describe("status and watch", () => {
       const link = links.find((each) => each.link === "activation");
       return `${String(link?.holds)}: ${link?.detail ?? ""}`;
     };
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     assert.equal(await detail(), "false: in process 0x00000000, through dllhost 0x80070002");
 
     await wine.pointSurrogateAtWine();
@@ -349,7 +323,7 @@ describe("status and watch", () => {
   });
 
   test("status compares what the permissions grant, and install puts them right", async () => {
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     const everybody = "0100048014000000000000000000000000000000";
     await wine.registry(
       "add",
@@ -367,19 +341,19 @@ describe("status and watch", () => {
     assert.equal(surrogate?.holds, false);
     assert.match(surrogate?.detail ?? "", /LaunchPermission/u);
 
-    assert.equal((await installPlugin(host, options())).kind, "repaired");
-    assert.equal((await installPlugin(host, options())).kind, "already installed");
-    assert.equal((await installPlugin(host, options({ authenticatedUsers: true }))).kind, "repaired");
+    assert.equal((await installPlugin(host, installOptions())).kind, "repaired");
+    assert.equal((await installPlugin(host, installOptions())).kind, "already installed");
+    assert.equal((await installPlugin(host, installOptions({ authenticatedUsers: true }))).kind, "repaired");
     assert.equal(
-      (await installPlugin(host, options({ authenticatedUsers: true }))).kind,
+      (await installPlugin(host, installOptions({ authenticatedUsers: true }))).kind,
       "already installed",
     );
   });
 
   test("watch repairs a key that somebody deleted", async (t) => {
-    await installPlugin(host, options());
+    await installPlugin(host, installOptions());
     const stop = new AbortController();
-    const watching = watchPlugin(host, { ...options(), intervalMs: 200 }, stop.signal);
+    const watching = watchPlugin(host, { ...installOptions(), intervalMs: 200 }, stop.signal);
     t.after(async () => {
       stop.abort();
       await watching;
