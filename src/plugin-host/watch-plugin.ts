@@ -47,11 +47,18 @@ export async function watchPlugin(
  * version are not compared.
  */
 export function isNewer(one: string | undefined, other: string | undefined): boolean {
-  const [first, second] = [one, other].map((text) => /^(\d+)\.(\d+)\.(\d+)(?:\.\d+)?(-)?/.exec(text ?? ""));
-  if (first == null || second == null) return false;
-  for (const part of [1, 2, 3]) {
-    const difference = Number(first[part]) - Number(second[part]);
+  const [first, second] = [readNumbers(one), readNumbers(other)];
+  if (first === undefined || second === undefined) return false;
+  for (const [index, number] of first.entries()) {
+    const difference = number - (second[index] ?? 0);
     if (difference !== 0) return difference > 0;
   }
-  return first[4] === undefined && second[4] !== undefined;
+  return false;
+}
+
+/** Three numbers, and a fourth that is 1 for a release and 0 for a preview. */
+function readNumbers(version: string | undefined): readonly number[] | undefined {
+  const [, major, minor, patch, preview] = /^(\d+)\.(\d+)\.(\d+)(?:\.\d+)?(-)?/.exec(version ?? "") ?? [];
+  if (major === undefined) return undefined;
+  return [Number(major), Number(minor), Number(patch), preview === undefined ? 1 : 0];
 }
