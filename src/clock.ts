@@ -13,15 +13,15 @@ export interface Clock {
   after(milliseconds: number, callback: () => void): CancelTimer;
 }
 
-/** Longest wait Node's timers know (about 24.8 days); longer ones are taken in steps. */
-const longestTimer = 2 ** 31 - 1;
+/** Longest wait Node's timers know, milliseconds (about 24.8 days): the clock takes longer ones in steps. */
+export const longestTimerMs = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(milliseconds, callback) {
     let timer: NodeJS.Timeout;
     const arm = (left: number): void => {
-      const step = Math.min(Math.max(left, 0), longestTimer);
+      const step = Math.min(Math.max(left, 0), longestTimerMs);
       timer = setTimeout(() => (left > step ? arm(left - step) : callback()), step);
       timer.unref();
     };

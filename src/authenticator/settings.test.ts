@@ -162,6 +162,12 @@ describe("a mistake", () => {
     ["a port that is none", "clusterID: c1\nserver: {port: 99999}", "port", /no port/],
     ["a duration without a unit", "clusterID: c1\nserver: {stsTimeout: 3}", "server.stsTimeout", /duration/],
     [
+      "a duration that no timer knows",
+      "clusterID: c1\nserver: {stsTimeout: 597h}",
+      "server.stsTimeout",
+      /longer/,
+    ],
+    [
       "a mapping without a username",
       "clusterID: c1\nserver: {mapUsers: [{userARN: 'acs:ram::1:user/a'}]}",
       "server.mapUsers[0]",

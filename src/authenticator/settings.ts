@@ -7,6 +7,7 @@
 import { extname } from "node:path";
 import { parse as parseToml } from "smol-toml";
 import { parse as parseYaml } from "yaml";
+import { longestTimerMs } from "../clock.ts";
 import { reasonOf, type ConfigFault } from "../errors.ts";
 import { backendAliases, backendModes, type BackendMode } from "./mapping/backend.ts";
 import { readSection, mappingSections, type MappingSet } from "./mapping/mapping-set.ts";
@@ -120,9 +121,10 @@ const readers: Readonly<Record<ValueForm, Reader>> = {
   duration: (value) => {
     const match = typeof value === "string" ? /^(\d{1,9})(ms|s|m|h)$/.exec(value) : null;
     const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match?.[2] ?? ""];
-    return unit === undefined
-      ? { problem: "it is not a duration such as 3s or 10m" }
-      : { value: Number(match?.[1]) * unit };
+    if (unit === undefined) return { problem: "it is not a duration such as 3s or 10m" };
+    const milliseconds = Number(match?.[1]) * unit;
+    // Node's timers would ring at once.
+    return milliseconds > longestTimerMs ? { problem: "it is longer than 596h" } : { value: milliseconds };
   },
 };
 

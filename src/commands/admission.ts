@@ -9,7 +9,14 @@ import type { CheckedPod } from "../admission/check.ts";
 import { checkSettings } from "../admission/settings.ts";
 import { configError, reasonOf, type ConfigFault } from "../errors.ts";
 import { version } from "../version.ts";
-import { createProgram, durationMs, hostAndPort, runProgram, throwIfFaulty } from "./command-line.ts";
+import {
+  createProgram,
+  durationMs,
+  hostAndPort,
+  lifetime,
+  runProgram,
+  throwIfFaulty,
+} from "./command-line.ts";
 
 export async function run(args: readonly string[]): Promise<number> {
   let exitCode = 0;
@@ -120,8 +127,13 @@ async function serve(flags: RunFlags): Promise<number> {
       mutatingConfigurations: flags.mutatingConfiguration,
       validatingConfigurations: flags.validatingConfiguration,
       service: flags.service,
-      caLifetimeMs: durationMs("--ca-lifetime", flags.caLifetime, faults),
-      certificateLifetimeMs: durationMs("--certificate-lifetime", flags.certificateLifetime, faults),
+      caLifetimeMs: durationMs("--ca-lifetime", flags.caLifetime, faults, lifetime),
+      certificateLifetimeMs: durationMs(
+        "--certificate-lifetime",
+        flags.certificateLifetime,
+        faults,
+        lifetime,
+      ),
       host: flags.host,
       port: flags.port,
       kubeconfig: flags.kubeconfig,

@@ -12,6 +12,7 @@ import {
   environmentSwitch,
   existingFolder,
   hostAndPort,
+  lifetime,
   runProgram,
   throwIfFaulty,
 } from "./command-line.ts";
@@ -24,7 +25,7 @@ for (const [text, milliseconds] of [
   ["0.001s", 1],
   ["10m", 600_000],
   ["24h", 86_400_000],
-  ["999999999h", 3_599_999_996_400_000],
+  ["596h", 2_145_600_000],
 ] as const) {
   test(`"${text}" is ${milliseconds} milliseconds`, () => {
     const faults: ConfigFault[] = [];
@@ -66,6 +67,24 @@ for (const text of [
   });
 }
 
+for (const text of ["597h", "2147484s", "999999999h"]) {
+  test(`"${text}" is a fault: a timer of Node would ring at once`, () => {
+    const faults: ConfigFault[] = [];
+
+    assert.equal(durationMs("--drain", text, faults), undefined);
+    assert.deepEqual(faults, [{ setting: "--drain", problem: `"${text}" is longer than 596h` }]);
+  });
+}
+
+test("a setting names its own longest duration; the life of a certificate has none", () => {
+  const faults: ConfigFault[] = [];
+
+  assert.equal(durationMs("--timeout", "10m", faults, { ms: 600_000, text: "10m" }), 600_000);
+  assert.equal(durationMs("--timeout", "10.001m", faults, { ms: 600_000, text: "10m" }), undefined);
+  assert.equal(durationMs("--ca-lifetime", "87600h", faults, lifetime), 315_360_000_000);
+  assert.deepEqual(faults, [{ setting: "--timeout", problem: '"10.001m" is longer than 10m' }]);
+});
+
 test("whatever is given, a duration is a safe count of milliseconds or a fault", () => {
   const word = fc.oneof(fc.string(), fc.stringMatching(/^[0-9.]{0,14}(ms|s|m|h|d)?$/));
   fc.assert(
@@ -75,7 +94,7 @@ test("whatever is given, a duration is a safe count of milliseconds or a fault",
       const result = durationMs("x", text, faults);
 
       assert.equal(faults.length, result === undefined ? 1 : 0);
-      if (result !== undefined) assert.ok(Number.isSafeInteger(result) && result >= 0);
+      if (result !== undefined) assert.ok(result >= 0 && result < 2 ** 31);
     }),
   );
 });

@@ -6,6 +6,7 @@
 import { stat } from "node:fs/promises";
 import { isIPv4, isIPv6 } from "node:net";
 import { Command, CommanderError } from "commander";
+import { longestTimerMs } from "../clock.ts";
 import { configError, type ConfigFault } from "../errors.ts";
 
 /** A command (or a parent of commands) that never ends the process by itself. */
@@ -44,15 +45,38 @@ export function environmentSwitch(
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** A duration such as `500ms`, `30s`, `10m` or `24h`, in milliseconds; `undefined` and a fault when it is none. */
-export function durationMs(setting: string, text: string, faults: ConfigFault[]): number | undefined {
+/** The longest duration that a setting may have. */
+export interface LongestDuration {
+  readonly ms: number;
+  /** As people write it. */
+  readonly text: string;
+}
+
+/** What waits is counted by timers: Node's ring at once when they are told to wait longer (2^31-1 ms). */
+const wait: LongestDuration = { ms: longestTimerMs, text: "596h" };
+/** What is only added to a date, such as the life of a certificate. */
+export const lifetime: LongestDuration = { ms: Number.MAX_SAFE_INTEGER, text: "what can be counted" };
+
+/**
+ * A duration such as `500ms`, `30s`, `10m` or `24h`, in milliseconds; `undefined` and a fault when it is none, or longer than
+ * the longest (default: what a timer can wait).
+ */
+export function durationMs(
+  setting: string,
+  text: string,
+  faults: ConfigFault[],
+  longest = wait,
+): number | undefined {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text);
   const unit = units[match?.[2] ?? ""];
   if (match === null || unit === undefined) {
     faults.push({ setting, problem: `"${text}" is not a duration such as 30s, 10m or 24h` });
     return undefined;
   }
-  return Math.round(Number(match[1]) * unit);
+  const milliseconds = Math.round(Number(match[1]) * unit);
+  if (milliseconds <= longest.ms) return milliseconds;
+  faults.push({ setting, problem: `"${text}" is longer than ${longest.text}` });
+  return undefined;
 }
 
 /** A DNS name; one whose last label is a number would be a misspelt IPv4 address. */

@@ -206,6 +206,14 @@ test("every fault of the flags at once, exit 2", async () => {
   }
 });
 
+test("a --timeout that timers cannot count is a fault of it, told with the others", async () => {
+  const ran = await run("--manifests", "/nowhere", "--once", "--timeout", "597h");
+
+  assert.equal(ran.code, 2);
+  assert.match(ran.err, /\n {2}--timeout: "597h" is longer than 10m/);
+  assert.match(ran.err, /\n {2}--manifests: /);
+});
+
 test("without --once it goes on, delivers edits, and ends with 0 on SIGTERM", async (t) => {
   const bench = await setUp(t);
   bench.offer(1, "web");

@@ -55,7 +55,7 @@ export function addDeliver(program: Command, dependencies: CredspecDependencies,
     .option("--dry-run", "print the plan and change nothing")
     .option("--once", "deliver once instead of going on until SIGTERM")
     .option("--interval <duration>", "how often the engine is looked at while nothing changes", "30s")
-    .option("--timeout <duration>", "how long the engine may take for an answer", "30s")
+    .option("--timeout <duration>", "how long the engine may take for an answer, at most 10m", "30s")
     .addOption(new Option("--output <format>", "form of the plan").choices(["text", "json"]).default("text"))
     .addOption(
       new Option("--log-level <level>", "how much to log: deliveries are logged at info")
@@ -70,6 +70,9 @@ interface DeliverSettings {
   readonly intervalMs: number;
   readonly timeoutMs: number;
 }
+
+/** An engine that takes longer is away. */
+const longestTimeout = { ms: 600_000, text: "10m" };
 
 async function checkFlags(flags: DeliverFlags): Promise<DeliverSettings> {
   const faults: ConfigFault[] = [];
@@ -95,7 +98,7 @@ async function checkFlags(flags: DeliverFlags): Promise<DeliverSettings> {
   if (intervalMs !== undefined && intervalMs < 1_000) {
     faults.push({ setting: "--interval", problem: "is shorter than 1s" });
   }
-  const timeoutMs = durationMs("--timeout", flags.timeout, faults);
+  const timeoutMs = durationMs("--timeout", flags.timeout, faults, longestTimeout);
   if (timeoutMs === 0) faults.push({ setting: "--timeout", problem: "is zero" });
   throwIfFaulty(faults);
   if (endpoint === undefined || intervalMs === undefined || timeoutMs === undefined) {
@@ -154,7 +157,7 @@ async function deliver(flags: DeliverFlags, { io }: CredspecDependencies): Promi
     const engine = createDockerEngine(endpoint, { timeoutMs });
     const delivery = createSpecDelivery(
       { engine, offer: () => readOffer(specs), clock, log },
-      { owner: flags.owner },
+      { owner: flags.owner, holdMs: passing ? 0 : intervalMs },
     );
     const json = flags.output === "json";
     if (passing) {

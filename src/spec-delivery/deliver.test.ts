@@ -59,7 +59,7 @@ class World {
         clock: hurriedClock,
         log: createLog({ sink: { write: (line) => void this.log.push(line) } }),
       },
-      { owner: "us" },
+      { owner: "us", holdMs: 0 },
     );
   }
 

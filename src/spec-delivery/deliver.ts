@@ -18,6 +18,7 @@ import {
   type DeliveryPlan,
   type SwarmPicture,
 } from "./delivery-plan.ts";
+import { OwnChanges } from "./contention.ts";
 import type { Offer } from "./offered-specs.ts";
 
 export interface DeliveryDependencies {
@@ -31,6 +32,11 @@ export interface DeliveryDependencies {
 export interface DeliveryOptions {
   /** Whose configs are ours: the value of their label. */
   readonly owner: string;
+  /**
+   * How long a service that somebody else changed is left alone after an update of ours, milliseconds, doubled each time in a
+   * row; 0 for a delivery that runs once.
+   */
+  readonly holdMs: number;
 }
 
 /** An action that the engine did not do, in its words. */
@@ -89,7 +95,7 @@ export function createSpecDelivery(
   dependencies: DeliveryDependencies,
   options: DeliveryOptions,
 ): SpecDelivery {
-  return new Delivery(dependencies, options.owner);
+  return new Delivery(dependencies, options);
 }
 
 class Delivery implements SpecDelivery {
@@ -98,20 +104,22 @@ class Delivery implements SpecDelivery {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #owner: string;
+  readonly #own: OwnChanges;
 
-  constructor({ engine, offer, clock, log }: DeliveryDependencies, owner: string) {
+  constructor({ engine, offer, clock, log }: DeliveryDependencies, { owner, holdMs }: DeliveryOptions) {
     this.#engine = engine;
     this.#offer = offer;
     this.#clock = clock;
     this.#log = log;
     this.#owner = owner;
+    this.#own = new OwnChanges(clock, holdMs);
   }
 
   async plan(signal?: AbortSignal): Promise<DeliveryReport> {
     const state = await this.#state(signal);
     if (state.swarm === "none") return await this.#compare(signal);
     const offer = this.#offer();
-    const plan = planDelivery(offer, await this.#look(offer, signal), this.#owner);
+    const plan = this.#plan(offer, await this.#look(offer, signal));
     return this.#report(state, plan, [], [], plan, undefined);
   }
 
@@ -125,7 +133,7 @@ class Delivery implements SpecDelivery {
     for (let round = 1; ; round++) {
       const offer = this.#offer();
       const picture = await this.#look(offer, signal);
-      const plan = planDelivery(offer, picture, this.#owner);
+      const plan = this.#plan(offer, picture);
       if (first === undefined) onPlan?.(plan);
       first ??= plan;
       if (plan.actions.length === 0 || round > mostRounds) {
@@ -135,7 +143,7 @@ class Delivery implements SpecDelivery {
       const acted = await this.#act(plan, offer, picture, log, signal);
       done.push(...acted.done);
       if (acted.failed.length > 0) {
-        const rest = planDelivery(offer, await this.#look(offer, signal), this.#owner);
+        const rest = this.#plan(offer, await this.#look(offer, signal));
         return this.#report(state, first, done, acted.failed, rest, undefined);
       }
       if (acted.conflict === undefined) continue;
@@ -143,6 +151,11 @@ class Delivery implements SpecDelivery {
       log.info("delivery.conflict", { reason: acted.conflict, round });
       await delay(this.#clock, conflictPauseMs * round, signal);
     }
+  }
+
+  #plan(offer: Offer, picture: SwarmPicture): DeliveryPlan {
+    this.#own.saw(picture, new Set(offer.specs.map(({ config }) => config)));
+    return planDelivery(offer, picture, this.#owner, this.#own);
   }
 
   /** Stops at the first conflict; goes on after a failure with what does not depend on it. */
@@ -204,7 +217,9 @@ class Delivery implements SpecDelivery {
         const service = picture.services.find(({ name }) => name === action.service);
         const id = ids.get(action.config);
         if (service === undefined || id === undefined) return undefined;
-        return await this.#engine.pointService(service, { id, name: action.config }, signal);
+        const pointed = await this.#engine.pointService(service, { id, name: action.config }, signal);
+        if (pointed.done) this.#own.pointed(service.id, action.config);
+        return pointed;
       }
       case "remove-config": {
         const id = ids.get(action.config);

@@ -7,6 +7,7 @@
 import { sameDocument } from "../credential-spec/canonical-json.ts";
 import { readJson } from "../credential-spec/json.ts";
 import type { EngineConfig, EngineService } from "../container-engine/container-engine.ts";
+import { noContention, type Contention } from "./contention.ts";
 import type { Offer, OfferedSpec } from "./offered-specs.ts";
 
 /** On a config: the spec that it is a version of (as `credspec render config-api` writes it). On a service: the spec it wants. */
@@ -40,7 +41,7 @@ export const remarkKinds = ["blocked", "refused", "held", "gap", "unknown", "kep
 
 /**
  * Something that is not done, and why. `blocked`: a spec that cannot be delivered. `refused`: a service that may not have the
- * spec. `held`: a service that Swarm took back. `gap`: a part of the folder that cannot be read. `unknown`: a service asks for
+ * spec. `held`: a service that Swarm took back, or that somebody else keeps changing. `gap`: a part of the folder that cannot be read. `unknown`: a service asks for
  * a spec that is not offered. `kept`: an old config stays. `warning`: something that will fail later.
  */
 export interface Remark {
@@ -63,9 +64,14 @@ export function isFault({ kind }: Remark): boolean {
   return kind === "blocked" || kind === "refused" || kind === "held" || kind === "gap";
 }
 
-/** The plan. Pure; empty when everything is as it should be. */
-export function planDelivery(offer: Offer, swarm: SwarmPicture, owner: string): DeliveryPlan {
-  const planner = new Planner(offer, swarm, owner);
+/** The plan. Changes nothing; empty when everything is as it should be. */
+export function planDelivery(
+  offer: Offer,
+  swarm: SwarmPicture,
+  owner: string,
+  contention: Contention = noContention,
+): DeliveryPlan {
+  const planner = new Planner(offer, swarm, owner, contention);
   planner.planConfigs();
   planner.planServices();
   planner.planRemovals();
@@ -85,14 +91,18 @@ class Planner {
   readonly #offer: Offer;
   readonly #swarm: SwarmPicture;
   readonly #owner: string;
+  readonly #contention: Contention;
+  /** Specs of services that somebody else keeps changing. */
+  readonly #contested = new Set<string>();
   readonly #offered: ReadonlyMap<string, OfferedSpec>;
   readonly #configsById: ReadonlyMap<string, EngineConfig>;
   readonly #deliverable = new Map<string, Deliverable>();
 
-  constructor(offer: Offer, swarm: SwarmPicture, owner: string) {
+  constructor(offer: Offer, swarm: SwarmPicture, owner: string, contention: Contention) {
     this.#offer = offer;
     this.#swarm = swarm;
     this.#owner = owner;
+    this.#contention = contention;
     this.#offered = new Map(offer.specs.map((spec) => [spec.name, spec]));
     this.#configsById = new Map(swarm.configs.map((config) => [config.id, config]));
     for (const reason of offer.gaps) this.#remark("gap", "folder", reason);
@@ -151,14 +161,23 @@ class Planner {
       this.#remark("warning", subject, reason);
     }
     const { spec, config } = deliverable;
-    if (config !== undefined && service.identity.config?.id === config.id) {
+    const { heldUntil, times } = this.#contention.standing(service.id, spec.config) ?? {};
+    const isCurrent = config !== undefined && service.identity.config?.id === config.id;
+    // Ours of a moment ago, and no longer there: or it was so before.
+    const contested = times !== undefined && (times > 0 || !isCurrent);
+    if (contested) this.#contested.add(name);
+    if (isCurrent) {
       this.current.push({ service: service.name, spec: spec.name, config: config.name });
+      if (contested) this.#remark("warning", subject, othersChangeIt);
     } else if (config !== undefined && (service.rolledBackAt ?? -Infinity) >= config.createdAt) {
       this.#remark(
         "held",
         subject,
         `was rolled back after ${config.name} had been there; when the cause is mended, \`docker service update --force ${service.name}\` lets it be delivered again`,
       );
+    } else if (heldUntil !== undefined) {
+      const until = new Date(heldUntil).toISOString();
+      this.#remark("held", subject, `${othersChangeIt}; left alone until ${until}`);
     } else {
       this.actions.push({
         kind: "update-service",
@@ -191,6 +210,8 @@ class Planner {
     if (fallback.length > 0) {
       return `the update of ${fallback.map(({ name }) => name).join(", ")} is not complete and may go back to it`;
     }
+    if (this.#contested.has(spec)) return `somebody else keeps changing services that have the spec ${spec}`;
+    if (this.#contention.isFresh(config.id)) return "is new here: another `deliver` may be about to use it";
     if (taskConfigIds.has(config.id)) return "tasks that are not ended have it";
     if (this.#offered.has(spec) && !this.#deliverable.has(spec))
       return `the spec ${spec} cannot be delivered now`;
@@ -215,6 +236,9 @@ class Planner {
     this.remarks.push({ kind, subject, reason });
   }
 }
+
+const othersChangeIt =
+  "somebody else keeps changing it: run one `deliver` per folder and Swarm, and let nothing else set its credential spec";
 
 const versionedName = /^(.+)-[0-9a-f]{12}$/;
 

@@ -109,16 +109,29 @@ test("a change of the folder is delivered at once", async () => {
   assert.deepEqual(watch.runs, [0, 5, 35]);
 });
 
-test("a change during a run leads to another one", async () => {
+test("changes without end lead to a run a second, not to runs without end", async () => {
+  const watch = new Watch();
+  watch.during = () => watch.changed();
+  await watch.start();
+  await watch.clock.advance(10_000);
+  await watch.stop();
+
+  assert.deepEqual(watch.runs, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+});
+
+test("a change during a run, or just after it, leads to another one a second later", async () => {
   const watch = new Watch();
   watch.during = () => {
     watch.during = () => undefined;
     watch.changed();
   };
   await watch.start();
+  await watch.clock.advance(1_500);
+  watch.changed();
+  await watch.clock.advance(500);
   await watch.stop();
 
-  assert.deepEqual(watch.runs, [0, 0]);
+  assert.deepEqual(watch.runs, [0, 1, 2]);
 });
 
 test("an engine that is away is waited for, longer each time up to a minute, and told about once", async () => {

@@ -25,6 +25,8 @@ export interface WatchOptions {
   readonly intervalMs: number;
 }
 
+/** Between a run and the next one, milliseconds: a run's own changes are news, and those of others may have no end. */
+const restMs = 1_000;
 const firstWaitMs = 1_000;
 const longestWaitMs = 60_000;
 
@@ -40,6 +42,20 @@ export async function watchDelivery(
     changed = true;
     wake?.();
   });
+  const pause = async (milliseconds: number, endsWithChange: boolean): Promise<void> => {
+    if (signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const finish = (): void => {
+        cancel();
+        wake = undefined;
+        signal.removeEventListener("abort", finish);
+        resolve();
+      };
+      const cancel = clock.after(milliseconds, finish);
+      if (endsWithChange) wake = finish;
+      signal.addEventListener("abort", finish, { once: true });
+    });
+  };
   const remarks = new RemarkLog(log);
   let attempts = 0;
   let before = "";
@@ -61,20 +77,14 @@ export async function watchDelivery(
         if (attempts === 0) log.warn("delivery.engine-away", { code: error.code, reason: error.message });
         attempts++;
       }
-      // A folder that keeps changing must not defeat the waits for an engine that is away.
-      if (changed && attempts === 0) continue;
-      const wait = attempts === 0 ? intervalMs : Math.min(firstWaitMs * 2 ** (attempts - 1), longestWaitMs);
-      await new Promise<void>((resolve) => {
-        const finish = (): void => {
-          cancel();
-          wake = undefined;
-          signal.removeEventListener("abort", finish);
-          resolve();
-        };
-        const cancel = clock.after(wait, finish);
-        if (attempts === 0) wake = finish;
-        signal.addEventListener("abort", finish, { once: true });
-      });
+      if (attempts > 0) {
+        // A folder that keeps changing must not defeat the waits for an engine that is away.
+        await pause(Math.min(firstWaitMs * 2 ** (attempts - 1), longestWaitMs), false);
+        continue;
+      }
+      const rest = Math.min(restMs, intervalMs);
+      await pause(rest, false);
+      if (!changed) await pause(intervalMs - rest, true);
     }
   } finally {
     stopListening();

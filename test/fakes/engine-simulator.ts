@@ -103,6 +103,7 @@ export class EngineSimulator {
   readonly #listeners = new Set<ServerResponse>();
   #faults: { readonly fault: EngineFault; seen: number; used: number }[] = [];
   #serial = 0;
+  #changes = 0;
 
   constructor(tls?: { readonly cert: string; readonly key: string; readonly ca: string }) {
     const handler: RequestListener = (request, response) => {
@@ -151,6 +152,7 @@ export class EngineSimulator {
     const ID = this.#id("config");
     const Data = Buffer.from(data, "utf8").toString("base64");
     const CreatedAt = new Date(++this.now).toISOString().replace("Z", "123456Z");
+    this.#changes++;
     this.configs.set(ID, { ID, CreatedAt, Spec: { Name: name, Labels: labels, Data } });
     return ID;
   }
@@ -210,6 +212,11 @@ export class EngineSimulator {
   /** Tells those who listen that something changed. */
   announce(): void {
     for (const response of this.#listeners) response.write('{"Type":"service","Action":"update"}\n');
+  }
+
+  /** How often configs and services were changed: what an engine tells those who listen. */
+  get changes(): number {
+    return this.#changes;
   }
 
   /** How many listen. */
@@ -309,6 +316,7 @@ export class EngineSimulator {
   }
 
   #update(service: SimulatedService, spec: ServiceSpec): void {
+    this.#changes++;
     service.PreviousSpec = service.Spec;
     service.Spec = spec;
     service.Version = { Index: ++this.#serial };
@@ -469,6 +477,7 @@ export class EngineSimulator {
       if (config.Spec.Labels["sallyport.io/delivered-by"] !== this.owner) {
         this.violations.push(`${config.Spec.Name} was removed and is not of ${this.owner}`);
       }
+      this.#changes++;
       this.configs.delete(configId);
       return { status: 204 };
     }
