@@ -189,6 +189,11 @@ export const errorTable = {
     remedy: "Use Windows Server 2019 or later for x64 with the feature Containers enabled.",
     exitCode: 1,
   },
+  E_REGISTRY: {
+    message: "The registry of this host cannot be read at {key}: {detail}.",
+    remedy: "Run as SYSTEM or as an administrator; nothing is changed while it is unknown what is there.",
+    exitCode: 1,
+  },
   E_PLUGIN_FILE: {
     message: "The plugin {file} cannot be installed: {detail}.",
     remedy: "Name the released SallyportCcgPlugin.dll with --dll.",

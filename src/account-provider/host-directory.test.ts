@@ -15,7 +15,7 @@ import { ScriptedWindowsHost } from "../../test/fakes/scripted-windows-host.ts";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
 import { SallyportError } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { HostDirectory, type ClientFiles } from "./host-directory.ts";
+import { HostDirectory, isSamePath, type ClientFiles } from "./host-directory.ts";
 
 const files: ClientFiles = {
   authoritiesPem: "authority",
@@ -187,8 +187,9 @@ suite("the host directory", () => {
     await directory.prepare();
     await directory.writePort(1);
 
-    const [owner, access] = host.calls;
+    const [owner, reset, access] = host.calls;
     assert.deepEqual(owner?.args.slice(1), ["/setowner", "*S-1-5-32-544", "/q"]);
+    assert.deepEqual(reset?.args.slice(1), ["/reset", "/q"]);
     assert.deepEqual(access?.args.slice(1), [
       "/inheritance:r",
       "/grant:r",
@@ -207,6 +208,51 @@ suite("the host directory", () => {
       "/q",
     ]);
   });
+
+  test("on Windows has the shared parent taken from whoever made it, readable for other providers, before all else", async (t) => {
+    const host = new ScriptedWindowsHost();
+    const parent = join(temporaryFolder(t), "gmsa");
+
+    await new HostDirectory(join(parent, "contoso"), host, parent).prepare();
+
+    const [owner, reset, access, own] = host.calls;
+    assert.deepEqual(owner?.args, [parent, "/setowner", "*S-1-5-32-544", "/q"]);
+    assert.deepEqual(reset?.args, [parent, "/reset", "/q"]);
+    assert.deepEqual(access?.args.slice(0, 3), [parent, "/inheritance:r", "/grant:r"]);
+    assert.ok(access?.args.includes("*S-1-5-32-545:(OI)(CI)RX"));
+    assert.equal(own?.args[0], join(parent, "contoso"));
+  });
+
+  test("on Windows leaves a parent alone that an operator has chosen, and refuses a shared one that is a link", async (t) => {
+    const host = new ScriptedWindowsHost();
+    const folder = temporaryFolder(t);
+    await new HostDirectory(join(folder, "contoso"), host).prepare();
+    assert.equal(
+      host.calls.some(({ args }) => args[0] === folder),
+      false,
+    );
+
+    const link = join(folder, "gmsa");
+    symlinkSync(folder, link);
+    await assert.rejects(new HostDirectory(join(link, "fabrikam"), host, link).prepare(), {
+      code: "E_HOST_DIRECTORY",
+    });
+    assert.equal(existsSync(join(folder, "fabrikam")), false);
+  });
+
+  const samePaths: readonly (readonly [string, boolean])[] = [
+    ["C:\\var\\lib\\rancher\\gmsa", true],
+    ["c:/Var/lib//rancher/gmsa/", true],
+    ["/var/lib/x/../rancher/gmsa", true],
+    ["D:\\var\\lib\\rancher\\gmsa", false],
+    ["C:\\var\\lib\\rancher", false],
+    ["C:\\", false],
+  ];
+  for (const [path, same] of samePaths) {
+    test(`${path} is ${same ? "" : "not "}the shared parent`, () => {
+      assert.equal(isSamePath(path, "/var/lib/rancher/gmsa"), same);
+    });
+  }
 
   test("on Windows is not used when its access list cannot be set", async (t) => {
     const host = new ScriptedWindowsHost();

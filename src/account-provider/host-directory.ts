@@ -10,11 +10,12 @@
  * @module
  */
 import { chmod, lstat, mkdir, readFile, readdir, rm, rmdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve, win32 } from "node:path";
 import { isTemporaryName, writeFileAtomically } from "../atomic-file.ts";
 import { SallyportError, reasonOf } from "../errors.ts";
 import { portOfFile } from "../port-file.ts";
 import type { Secret } from "../secret.ts";
+import { protectProgramFolder } from "../windows-host/programs.ts";
 import {
   grantPluginRead,
   restrictDirectory,
@@ -48,20 +49,29 @@ export interface ClientFiles {
   readonly pfx?: Buffer;
 }
 
+/** Where the released plugin looks for all host directories, and where ours are unless they are configured elsewhere. */
+const sharedParent = "/var/lib/rancher/gmsa";
+
 /** The default host directory of a namespace, the one that the released plugin looks into. */
 export function defaultHostDirectory(namespace: string): string {
-  return `/var/lib/rancher/gmsa/${namespace}`;
+  return `${sharedParent}/${namespace}`;
 }
 
 export class HostDirectory {
   readonly path: string;
   readonly #windows: WindowsHost | undefined;
+  readonly #sharedParent: string;
   #authoritiesPem: string | undefined;
 
-  /** @param windows the host's access lists; absent where modes are enough (POSIX). */
-  constructor(path: string, windows: WindowsHost | undefined) {
-    this.path = path;
+  /**
+   * @param windows the host's access lists; absent where modes are enough (POSIX).
+   * @param commonParent where several providers have theirs.
+   */
+  constructor(path: string, windows: WindowsHost | undefined, commonParent: string = sharedParent) {
+    // With its drive: icacls would take a path that begins with a slash for an option.
+    this.path = windows === undefined ? path : resolve(path);
     this.#windows = windows;
+    this.#sharedParent = commonParent;
   }
 
   /** The full path of a file of {@link hostFileNames}. */
@@ -76,6 +86,7 @@ export class HostDirectory {
    */
   async prepare(): Promise<void> {
     await this.#guard("prepare", this.path, async () => {
+      await this.#protectParent();
       await this.#makeDirectory(this.path);
       await this.#removeFile(this.file("port"));
       for (const directory of directories) await this.#makeDirectory(join(this.path, directory));
@@ -95,7 +106,10 @@ export class HostDirectory {
 
   /** Puts the owner's name there. @throws {SallyportError} `E_HOST_DIRECTORY` */
   async writeOwner(owner: string): Promise<void> {
-    await this.#guard("prepare", this.path, () => this.#makeDirectory(this.path));
+    await this.#guard("prepare", this.path, async () => {
+      await this.#protectParent();
+      await this.#makeDirectory(this.path);
+    });
     await this.#write(this.file("owner"), owner);
   }
 
@@ -176,11 +190,21 @@ export class HostDirectory {
     }
   }
 
+  /**
+   * Whoever may change the shared parent may put a directory of his own in place of ours. Other providers' directories are
+   * in it, too, so that it stays readable. A parent that an operator has chosen is the operator's to protect.
+   */
+  async #protectParent(): Promise<void> {
+    const parent = dirname(this.path);
+    if (this.#windows === undefined || !isSamePath(parent, this.#sharedParent)) return;
+    await mkdir(parent, { recursive: true });
+    await refuseLink(parent);
+    await this.#runAll(protectProgramFolder(parent));
+  }
+
   async #makeDirectory(path: string): Promise<void> {
     await mkdir(path, { recursive: true, mode: 0o700 });
-    const found = await lstat(path);
-    // Whoever planted a link here would choose where our keys go.
-    if (!found.isDirectory()) throw new Error(`${path} is not a directory but a link or a file`);
+    await refuseLink(path);
     if (this.#windows === undefined) await chmod(path, 0o700);
     else await this.#runAll(restrictDirectory(path));
   }
@@ -220,6 +244,20 @@ export class HostDirectory {
       );
     }
   }
+}
+
+/** Whoever planted a link here would choose where our keys go. */
+async function refuseLink(path: string): Promise<void> {
+  const found = await lstat(path);
+  if (!found.isDirectory()) throw new Error(`${path} is not a directory but a link or a file`);
+}
+
+/** As Windows compares them: without case and, for the system's drive, with or without it. Exported for its test. */
+export function isSamePath(one: string, other: string): boolean {
+  const [first, second] = [one, other].map((path) =>
+    win32.normalize(path).replace(/^c:/i, "").replace(/\\$/, "").toLowerCase(),
+  );
+  return first === second;
 }
 
 function isAbsent(error: unknown): boolean {

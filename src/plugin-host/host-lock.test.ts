@@ -3,9 +3,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { FakeClock, settle } from "../../test/fakes/fake-clock.ts";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
 import { systemClock } from "../clock.ts";
 import { SallyportError } from "../errors.ts";
@@ -39,7 +40,9 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
 const taken: readonly (readonly [string, string, number, string])[] = [
   ["a process that lives", String(somebody), 0, "E_PLUGIN_BUSY"],
   ["a process that has died", String(nobody), 0, "done"],
-  ["a process from before the host was started", String(somebody), 10_000, "done"],
+  ["a process that showed itself at work ten minutes ago", String(somebody), 600, "E_PLUGIN_BUSY"],
+  ["a process that has long been silent, its number another's now", String(somebody), 1_000, "done"],
+  ["ourselves from another life", String(process.pid), 1_000, "done"],
   ["a process that is just about to write its name", "", 0, "E_PLUGIN_BUSY"],
   ["a process that died before it wrote its name", "", 60, "done"],
 ];
@@ -47,7 +50,7 @@ for (const [name, holder, secondsAgo, outcome] of taken) {
   test(`the lock of ${name}: ${outcome === "done" ? "taken" : "waited for"}`, async (t) => {
     const file = lockFile(t, holder, secondsAgo);
 
-    const work = withHostLock(file, options({ uptimeMs: () => 3_600_000 }), async () => undefined);
+    const work = withHostLock(file, options(), async () => undefined);
 
     assert.equal(await codeOf(work), outcome);
     assert.equal(existsSync(file), outcome !== "done");
@@ -99,4 +102,49 @@ test("the lock is given back when the work fails", async (t) => {
 
   assert.equal(await codeOf(work), "E_PLUGIN_INSTALL");
   assert.equal(existsSync(file), false);
+});
+
+test("a holder shows that it is at work for as long as it works", async (t) => {
+  const file = lockFile(t);
+  const clock = new FakeClock("2030-01-01T00:00:00Z");
+
+  await withHostLock(file, options({ clock }), async () => {
+    for (let minute = 0; minute < 3; minute++) {
+      await clock.advance(60_000);
+      while (statSync(file).mtimeMs !== clock.now()) await settle();
+    }
+  });
+
+  assert.equal(existsSync(file), false);
+  assert.equal(clock.waiting, 0);
+});
+
+test("a lock that cannot be deleted changes nothing about what came of the work", async (t) => {
+  const file = lockFile(t);
+  // A folder stands for a file that is held open: it does not let itself be deleted as a file, nor emptied.
+  const obstruct = (): void => {
+    rmSync(file);
+    mkdirSync(file);
+  };
+
+  const result = await withHostLock(file, options(), async () => {
+    obstruct();
+    return "installed";
+  });
+  rmSync(file, { recursive: true });
+  const failing = withHostLock(file, options(), async () => {
+    obstruct();
+    throw new SallyportError("E_PLUGIN_INSTALL", { detail: "x" });
+  });
+
+  assert.equal(result, "installed");
+  assert.equal(await codeOf(failing), "E_PLUGIN_INSTALL");
+});
+
+test("a lock that a successor has taken is not given back by the one before", async (t) => {
+  const file = lockFile(t);
+
+  await withHostLock(file, options(), async () => writeFileSync(file, String(somebody)));
+
+  assert.equal(existsSync(file), true);
 });

@@ -1,18 +1,21 @@
 /**
  * One change of a host at a time: a lock file that names its holder. A holder that has died is not waited for, nor one
- * from before the host was started, whose process id may be another's by now.
+ * that has stopped to show that it is at work: its process id may be another's by now.
  * @module
  */
-import { open, readFile, rm, stat } from "node:fs/promises";
-import { uptime } from "node:os";
+import { open, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { delay, type Clock } from "../clock.ts";
 import { SallyportError, reasonOf } from "../errors.ts";
 
 const pollMs = 100;
 /** A holder writes its name as soon as it has made the file; one that has not by now never will. */
 const namelessMs = 10_000;
-/** How far a clock is set forward, at most, without a lock being taken for one from before the start. */
-const clockStepMs = 300_000;
+/** How often a holder shows that it is at work, by its file's time. */
+const touchMs = 60_000;
+/** A holder that has not shown it for this long is none: above any step of a clock that is set right. */
+const silentMs = 15 * 60_000;
+/** A virus scanner, or whoever looks at the file, keeps it for this long at most: tries of growing pauses. */
+const releasePauses = [20, 100, 500];
 
 export interface HostLockOptions {
   readonly clock: Clock;
@@ -20,8 +23,6 @@ export interface HostLockOptions {
   readonly waitMs: number;
   /** Whether a process of this id runs. */
   readonly isRunning?: (processId: number) => boolean;
-  /** Milliseconds since the host was started. */
-  readonly uptimeMs?: () => number;
 }
 
 /**
@@ -44,11 +45,35 @@ export async function withHostLock<T>(
       throw new SallyportError("E_PLUGIN_BUSY", { holder: lock?.holder ?? 0, file });
     await delay(clock, pollMs);
   }
+  let cancelTouch = (): void => undefined;
+  const touchLater = (): void => {
+    cancelTouch = clock.after(touchMs, () => {
+      // One that could not be touched is tried again; it takes many misses to lose the lock.
+      void utimes(file, clock.now() / 1_000, clock.now() / 1_000).catch(() => undefined);
+      touchLater();
+    });
+  };
+  touchLater();
   try {
     return await body();
   } finally {
-    await rm(file, { force: true });
+    cancelTouch();
+    await release(file, clock);
   }
+}
+
+/**
+ * Gives the lock back. Never throws: what came of the work counts, not this. A file that does not let itself be deleted
+ * loses its name instead, so that others soon take it; one that belongs to a successor stays.
+ */
+async function release(file: string, clock: Clock): Promise<void> {
+  for (const pause of [...releasePauses, undefined]) {
+    const lock = await readLock(file);
+    if (lock !== undefined && lock.holder !== process.pid) return;
+    if (await removed(file)) return;
+    if (pause !== undefined) await delay(clock, pause);
+  }
+  await writeFile(file, "").catch(() => undefined);
 }
 
 interface Lock {
@@ -69,10 +94,10 @@ async function readLock(file: string): Promise<Lock | undefined> {
 }
 
 function isStale({ holder, modifiedAt }: Lock, options: HostLockOptions): boolean {
-  const { clock, isRunning = processRuns, uptimeMs = () => uptime() * 1_000 } = options;
+  const { clock, isRunning = processRuns } = options;
   const age = clock.now() - modifiedAt;
   if (holder === 0) return age > namelessMs;
-  return (holder !== process.pid && !isRunning(holder)) || age > uptimeMs() + clockStepMs;
+  return (holder !== process.pid && !isRunning(holder)) || age > silentMs;
 }
 
 /**
@@ -83,16 +108,24 @@ async function breakStale(file: string, seen: Lock, { clock }: HostLockOptions):
   const guard = `${file}.break`;
   if (!(await take(guard))) {
     const other = await readLock(guard);
-    if (other !== undefined && clock.now() - other.modifiedAt > namelessMs) await rm(guard, { force: true });
+    if (other !== undefined && clock.now() - other.modifiedAt > namelessMs) await removed(guard);
     return false;
   }
   try {
     const now = await readLock(file);
-    if (now?.holder === seen.holder && now.modifiedAt === seen.modifiedAt) await rm(file, { force: true });
+    if (now?.holder === seen.holder && now.modifiedAt === seen.modifiedAt) return await removed(file);
     return true;
   } finally {
-    await rm(guard, { force: true });
+    await removed(guard);
   }
+}
+
+/** @returns whether the file is gone: on Windows one that somebody looks at stays for the moment. */
+async function removed(file: string): Promise<boolean> {
+  return rm(file, { force: true }).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function take(file: string): Promise<boolean> {

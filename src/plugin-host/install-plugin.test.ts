@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test, type TestContext } from "node:test";
 import { FakePluginHost, makePluginFile, permissionOctets } from "../../test/fakes/fake-plugin-host.ts";
@@ -7,6 +7,7 @@ import { temporaryFolder } from "../../test/temporary-folder.ts";
 import { systemClock } from "../clock.ts";
 import { SallyportError, type ErrorCode } from "../errors.ts";
 import { silentLog } from "../observe/log.ts";
+import type { HostCall, HostCallResult } from "../windows-host/windows-host.ts";
 import { installPlugin, uninstallPlugin, type InstallOptions } from "./install-plugin.ts";
 import {
   keyVaultClassId,
@@ -126,6 +127,45 @@ describe("installPlugin", () => {
     }
   });
 
+  test("ends a surrogate that has loaded the new file before it puts the former one back", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    host.calls.length = 0;
+    host.processes = '"dllhost.exe","4242","SallyportCcgPlugin.dll"\r\n';
+    let tries = 0;
+    let atEnd: Buffer | undefined;
+    host.fail = ({ program }) => {
+      if (program === "taskkill") atEnd = readFileSync(host.localPath(pluginPath));
+      return program === "regsvr32" && ++tries === 1 ? { exitCode: 5, output: "" } : undefined;
+    };
+
+    await rejectsWith(installPlugin(host, options("0.2.0")), "E_PLUGIN_INSTALL", /as it was before/);
+
+    assert.deepEqual(atEnd, makePluginFile("0.2.0"));
+    assert.deepEqual(readdirSync(host.localPath(pluginFolder)), ["SallyportCcgPlugin.dll"]);
+    assert.deepEqual(readFileSync(host.localPath(pluginPath)), makePluginFile("0.1.0"));
+  });
+
+  test("puts the former file back while the new one cannot be deleted", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    const file = host.localPath(pluginPath);
+    let tries = 0;
+    host.fail = ({ program }) => {
+      if (program !== "regsvr32" || ++tries > 1) return undefined;
+      // A folder stands for a file in use: it lets itself be renamed, and not be deleted as a file.
+      rmSync(file);
+      mkdirSync(file);
+      return { exitCode: 5, output: "" };
+    };
+
+    await rejectsWith(installPlugin(host, options("0.2.0")), "E_PLUGIN_INSTALL", /as it was before/);
+
+    assert.deepEqual(readFileSync(file), makePluginFile("0.1.0"));
+    const left = readdirSync(dirname(file)).filter((name) => name.includes(".retired-"));
+    assert.match(left.join(), /^SallyportCcgPlugin\.dll\.retired-[0-9a-z]+-undone$/);
+  });
+
   test("passes on what the administrator chose", async (t) => {
     const { host, options } = await fixture(t);
 
@@ -230,6 +270,76 @@ describe("installPlugin", () => {
     assert.equal((await installPlugin(host, options("0.1.0", chosen))).kind, "already installed");
   });
 
+  /** Registers as it is told, and is ended before it can say so. */
+  function endedAfterRegistering(host: FakePluginHost, which: (args: readonly string[]) => boolean): void {
+    let inside = false;
+    host.fail = (call) => {
+      if (inside || call.program !== "regsvr32" || !which(call.args)) return undefined;
+      inside = true;
+      void host.windows.run(call);
+      inside = false;
+      return { exitCode: 1, output: "" };
+    };
+  }
+
+  test("takes a registration back whose program was ended before it could say that it succeeded", async (t) => {
+    const { host, options } = await fixture(t);
+    endedAfterRegistering(host, (args) => !args.includes("/u"));
+
+    await rejectsWith(installPlugin(host, options()), "E_PLUGIN_INSTALL", /regsvr32 ended with 1/);
+
+    assert.deepEqual(leftParts(await readPluginState(host)), []);
+    assert.equal(existsSync(host.localPath(pluginFolder)), false);
+  });
+
+  test("names what stays registered, and keeps the DLL that can take it back, when that fails, too", async (t) => {
+    const { host, options } = await fixture(t);
+    endedAfterRegistering(host, (args) => !args.includes("/u"));
+    const register = host.fail;
+    host.fail = (call) =>
+      call.program === "regsvr32" && call.args.includes("/u") ? { exitCode: 5, output: "" } : register(call);
+
+    await rejectsWith(
+      installPlugin(host, options()),
+      "E_PLUGIN_ROLLBACK",
+      /regsvr32 \/u ended with 5.*CLSID/,
+    );
+
+    host.fail = () => undefined;
+    assert.equal(existsSync(host.localPath(pluginPath)), true);
+    assert.equal(await uninstallPlugin(host, options()), true);
+    assert.deepEqual(leftParts(await readPluginState(host)), []);
+  });
+
+  test("does not claim that the host is as it was when another plugin's class id stays taken", async (t) => {
+    const { host, options } = await fixture(t);
+    host.write(registryKeys.replacedClass, "", "rancher.gmsa.CcgCredProvider");
+    await installPlugin(host, options());
+    endedAfterRegistering(host, (args) => args.includes("/i:take-over"));
+
+    await rejectsWith(
+      installPlugin(host, options("0.2.0", { takeOver: true })),
+      "E_PLUGIN_ROLLBACK",
+      /E4781092.*given back/,
+    );
+  });
+
+  test("registers the former version again when the new one's registration came apart half-way", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    let tries = 0;
+    host.fail = ({ program }) => {
+      if (program !== "regsvr32" || ++tries > 1) return undefined;
+      host.delete(registryKeys.pluginClass);
+      return { exitCode: 1, output: "" };
+    };
+
+    await rejectsWith(installPlugin(host, options("0.2.0")), "E_PLUGIN_INSTALL", /as it was before/);
+
+    host.fail = () => undefined;
+    assert.equal((await installPlugin(host, options())).kind, "already installed");
+  });
+
   test("says so when the host could not be put back", async (t) => {
     const { host, options } = await fixture(t);
     await installPlugin(host, options());
@@ -243,6 +353,30 @@ describe("installPlugin", () => {
 
     host.fail = () => undefined;
     assert.equal((await installPlugin(host, options("0.2.0"))).kind, "upgraded");
+  });
+
+  test("changes nothing on a host whose registry cannot be read, and does not say that Containers is missing", async (t) => {
+    const { host, options } = await fixture(t);
+    host.fail = ({ program }) => (program === "reg" ? { exitCode: 1, output: "" } : undefined);
+
+    await rejectsWith(installPlugin(host, options()), "E_REGISTRY", /CurrentVersion: reg\.exe ended with 1/);
+
+    assert.deepEqual([...new Set(host.calls.map(({ program }) => program))], ["reg"]);
+  });
+
+  test("says that it is unknown what is left when the registry can no longer be read", async (t) => {
+    const { host, options } = await fixture(t);
+    let registered = false;
+    host.fail = ({ program }) => {
+      registered ||= program === "regsvr32";
+      return registered && program === "reg" ? { exitCode: 1, output: "" } : undefined;
+    };
+
+    await rejectsWith(
+      installPlugin(host, options()),
+      "E_PLUGIN_ROLLBACK",
+      /registry of this host cannot be read/,
+    );
   });
 
   test("leaves a file alone that cannot be renamed", async (t) => {
@@ -347,7 +481,6 @@ describe("uninstallPlugin", () => {
   test("brings the DLL back for a moment when somebody deleted it", async (t) => {
     const { host, options } = await fixture(t);
     await installPlugin(host, options());
-    const { rmSync } = await import("node:fs");
     rmSync(host.localPath(pluginFolder), { recursive: true });
 
     assert.equal(await uninstallPlugin(host, options()), true);
@@ -367,6 +500,23 @@ describe("uninstallPlugin", () => {
 
     assert.deepEqual(leftParts(await readPluginState(host)), []);
     assert.equal(existsSync(host.localPath(pluginFolder)), false);
+  });
+
+  test("deletes nothing while it cannot read what is registered", async (t) => {
+    const { host, options } = await fixture(t);
+    await installPlugin(host, options());
+    const ended = "it did not end within 30 s";
+    const failures: readonly ((call: HostCall) => HostCallResult | undefined)[] = [
+      ({ program }) => (program === "reg" ? { exitCode: 1, output: "" } : undefined),
+      ({ args }) =>
+        args[1] === registryKeys.pluginClass ? { exitCode: 1, output: "", unfinished: ended } : undefined,
+    ];
+    for (const fail of failures) {
+      host.fail = fail;
+      await rejectsWith(uninstallPlugin(host, options()), "E_REGISTRY", /ended with 1|30 s/);
+      host.fail = () => undefined;
+      assert.equal((await installPlugin(host, options())).kind, "already installed");
+    }
   });
 
   test("names what is left when the DLL could not take its registration back", async (t) => {

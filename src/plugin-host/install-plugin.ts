@@ -3,7 +3,7 @@
  * fails. The DLL writes the registry; this decides when, and checks that it is so afterwards.
  * @module
  */
-import { mkdir, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isTemporaryName, writeFileAtomically } from "../atomic-file.ts";
 import { delay, type Clock } from "../clock.ts";
@@ -19,8 +19,16 @@ import {
 } from "../windows-host/programs.ts";
 import { withHostLock } from "./host-lock.ts";
 import { readPluginFile } from "./plugin-file.ts";
-import { lockPath, pluginFileName, pluginFolder, pluginPath, registryKeys } from "./plugin-identity.ts";
 import {
+  lockPath,
+  pluginFileName,
+  pluginFolder,
+  pluginName,
+  pluginPath,
+  registryKeys,
+} from "./plugin-identity.ts";
+import {
+  classHolder,
   leftParts,
   presentChoices,
   readPluginState,
@@ -56,8 +64,8 @@ const deletePauses = [50, 100, 200, 400, 800, 1_600];
 
 /**
  * Brings a host to the installed state from whatever state it is in; a host that is there already is left alone.
- * @throws {SallyportError} `E_PLUGIN_FILE`, `E_PLUGIN_HOST`, `E_PLUGIN_BUSY`, `E_PLUGIN_LOCK`, `E_PLUGIN_INSTALL`; the host
- * is as it was. `E_PLUGIN_ROLLBACK` when it could not be made so.
+ * @throws {SallyportError} `E_PLUGIN_FILE`, `E_PLUGIN_HOST`, `E_PLUGIN_BUSY`, `E_PLUGIN_LOCK`, `E_REGISTRY`,
+ * `E_PLUGIN_INSTALL`; the host is as it was. `E_PLUGIN_ROLLBACK` when it could not be made so.
  */
 export async function installPlugin(host: PluginHost, options: InstallOptions): Promise<InstallOutcome> {
   const bytes = await readNewFile(options.dll);
@@ -78,9 +86,9 @@ export async function installPlugin(host: PluginHost, options: InstallOptions): 
     const undoFile = sameFile ? await keepFile(host) : await placeFile(host, options, bytes);
     const failure = await register(host, options);
     if (failure !== undefined) {
-      const left = await rollBack(host, before, undoFile, failure.registered);
-      if (left === undefined) throw new SallyportError("E_PLUGIN_INSTALL", { detail: failure.detail });
-      throw new SallyportError("E_PLUGIN_ROLLBACK", { detail: failure.detail, left });
+      const left = await rollBack(host, options, before, undoFile).catch(reasonOf);
+      if (left === undefined) throw new SallyportError("E_PLUGIN_INSTALL", { detail: failure });
+      throw new SallyportError("E_PLUGIN_ROLLBACK", { detail: failure, left });
     }
     await endSurrogates(host, options);
     await deleteRetired(host, options);
@@ -99,7 +107,7 @@ export async function installPlugin(host: PluginHost, options: InstallOptions): 
 
 /**
  * Takes everything away, from a whole installation or what a broken one left.
- * @returns whether there was anything. @throws {SallyportError} `E_PLUGIN_BUSY`, `E_PLUGIN_LOCK`, `E_PLUGIN_UNINSTALL`
+ * @returns whether there was anything. @throws {SallyportError} `E_PLUGIN_BUSY`, `E_PLUGIN_LOCK`, `E_REGISTRY`, `E_PLUGIN_UNINSTALL`
  * naming what is left.
  */
 export async function uninstallPlugin(
@@ -142,31 +150,68 @@ export function missingParts(state: PluginState, choices: PluginChoices): readon
 }
 
 /**
- * Undoes an installation that failed half-way.
- * @param registered whether the DLL has registered itself, and has to take that back before its file goes.
+ * Undoes an installation that failed half-way. What the host has decides, not what regsvr32 said: one that was ended for
+ * its time may have registered everything.
  * @returns what could not be undone.
  */
 async function rollBack(
   host: PluginHost,
+  options: PluginOptions,
   before: PluginState,
   undoFile: () => Promise<void>,
-  registered: boolean,
 ): Promise<string | undefined> {
-  if (registered) {
+  // Only the new file knows what it has registered, and has to take that back before it goes.
+  if (partsAdded(before, await readPluginState(host)).length > 0) {
     const { exitCode } = await host.windows.run(unregisterDll(pluginPath));
-    if (exitCode !== 0) return `regsvr32 /u ended with ${exitCode}`;
+    const added = exitCode === 0 ? [] : partsAdded(before, await readPluginState(host));
+    if (added.length > 0) return `regsvr32 /u ended with ${exitCode}, and left are: ${added.join(", ")}`;
   }
+  // CCG may have started one with the new file in the meantime.
+  await endSurrogates(host, options);
   try {
     await undoFile();
   } catch (error) {
     return `${pluginPath}: ${reasonOf(error)}`;
   }
+  await deleteRetired(host, options);
   // What had been registered before is registered again, as it was chosen, from the file that is back.
-  if (before.file === undefined || !wasRegistered(before)) return undefined;
-  const { exitCode } = await host.windows.run(registerDll(pluginPath, wordsFor(presentChoices(before))));
-  return exitCode === 0
-    ? undefined
-    : `the version before could not be registered again (regsvr32 ended with ${exitCode})`;
+  if (before.file !== undefined && wasRegistered(before)) {
+    const { exitCode } = await host.windows.run(registerDll(pluginPath, wordsFor(presentChoices(before))));
+    if (exitCode !== 0) {
+      return `the version before could not be registered again (regsvr32 ended with ${exitCode})`;
+    }
+  }
+  const differences = differencesFrom(before, await readPluginState(host));
+  return differences.length === 0 ? undefined : differences.join("; ");
+}
+
+function partsAdded(before: PluginState, now: PluginState): readonly string[] {
+  const had = leftParts(before);
+  return leftParts(now).filter((key) => !had.includes(key));
+}
+
+/**
+ * In what a host is worse off than it was, a sentence each. That the file of before, registered again, has also mended what
+ * was broken then counts for nothing.
+ */
+function differencesFrom(before: PluginState, now: PluginState): readonly string[] {
+  const differences: string[] = [];
+  if (before.file?.sha256 !== now.file?.sha256) differences.push(`${pluginPath} is another file`);
+  for (const key of [registryKeys.replacedClass, registryKeys.keyVaultClass]) {
+    if (classHolder(before, key) === "another plugin" && classHolder(now, key) !== "another plugin") {
+      differences.push(`${key} was not given back to the plugin that had it`);
+    }
+  }
+  if (before.file !== undefined && wasRegistered(before)) {
+    const choices = presentChoices(before);
+    const had = missingParts(before, choices);
+    return [...differences, ...missingParts(now, choices).filter((fault) => !had.includes(fault))];
+  }
+  return [
+    ...differences,
+    ...partsAdded(before, now).map((key) => `${key} is left`),
+    ...partsAdded(now, before).map((key) => `${key} is gone`),
+  ];
 }
 
 function wasRegistered(state: PluginState): boolean {
@@ -212,12 +257,16 @@ async function placeFile(
     throw failed(reasonOf(error), error);
   });
   const unmake = async (): Promise<void> => {
-    if (made !== undefined) await rmdir(folder).catch(() => undefined);
+    const left = made === undefined ? [] : await removeFolder(folder, options.clock);
+    if (left.length > 0) throw new Error(`left is ${left.join(", ")}`);
   };
   try {
     await protectFolder(host);
   } catch (error) {
-    await unmake();
+    await unmake().catch((second: unknown) => {
+      const left = reasonOf(second);
+      throw new SallyportError("E_PLUGIN_ROLLBACK", { detail: reasonOf(error), left }, { cause: error });
+    });
     throw error;
   }
   const retired = `${file}${retiredMark}${options.clock.now().toString(36)}`;
@@ -230,7 +279,10 @@ async function placeFile(
     hadFile = false;
   }
   const undo = async (): Promise<void> => {
-    await rm(file, { force: true });
+    // A file that a process has loaded does not let itself be deleted, but renamed.
+    await rename(file, `${retired}-undone`).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    });
     if (hadFile) await rename(retired, file);
     else await unmake();
   };
@@ -277,18 +329,18 @@ async function placeSpareFile(
 }
 
 /** Registers and reads back; what is wrong, or `undefined`. */
-async function register(
-  host: PluginHost,
-  options: InstallOptions,
-): Promise<{ readonly detail: string; readonly registered: boolean } | undefined> {
+async function register(host: PluginHost, options: InstallOptions): Promise<string | undefined> {
   const { exitCode, output } = await host.windows.run(registerDll(pluginPath, wordsFor(options)));
   if (exitCode !== 0) {
     const said = output === "" ? "" : ` (${output})`;
-    const log = `the Application event log has an entry of "Sallyport CCG plugin"`;
-    return { detail: `regsvr32 ended with ${exitCode}${said}; ${log}`, registered: false };
+    return `regsvr32 ended with ${exitCode}${said}; the Application event log has an entry of "${pluginName}"`;
   }
-  const faults = missingParts(await readPluginState(host), options);
-  return faults.length === 0 ? undefined : { detail: faults.join("; "), registered: true };
+  try {
+    const faults = missingParts(await readPluginState(host), options);
+    return faults.length === 0 ? undefined : faults.join("; ");
+  } catch (error) {
+    return reasonOf(error);
+  }
 }
 
 /** Surrogates keep the file they have loaded until they end; CCG starts a new one for the next call. */

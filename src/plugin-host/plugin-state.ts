@@ -39,6 +39,7 @@ export interface PluginState {
 /** Windows Server 2019, the first with CCG plugins. */
 const oldestBuild = 17_763;
 
+/** @throws {SallyportError} `E_REGISTRY` when it cannot be known what is registered. */
 export async function readPluginState(host: PluginHost): Promise<PluginState> {
   const registry = await readRegistry(
     host.windows,

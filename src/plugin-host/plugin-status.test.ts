@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
@@ -11,7 +11,7 @@ import { silentLog } from "../observe/log.ts";
 import { installPlugin } from "./install-plugin.ts";
 import { activationReportPath, lockPath, pluginPath, registryKeys } from "./plugin-identity.ts";
 import { readPluginStatus, untrustedWriters } from "./plugin-status.ts";
-import { watchPlugin } from "./watch-plugin.ts";
+import { isNewer, watchPlugin } from "./watch-plugin.ts";
 
 async function installed(
   t: Parameters<typeof temporaryFolder>[0],
@@ -241,6 +241,18 @@ describe("untrustedWriters", () => {
   }
 });
 
+test("a registry that cannot be read is unknown, and no cross is put anywhere", async (t) => {
+  const { host } = await installed(t);
+  host.fail = ({ program }) => (program === "reg" ? { exitCode: 1, output: "denied" } : undefined);
+
+  const { links } = await readPluginStatus(host);
+
+  assert.deepEqual(
+    links.map(({ link, unknown }) => [link, unknown]),
+    [["registry", true]],
+  );
+});
+
 describe("watchPlugin", () => {
   test("repairs what is taken away and ends with its signal", async (t) => {
     const { host, dll } = await installed(t);
@@ -254,4 +266,57 @@ describe("watchPlugin", () => {
 
     assert.equal(host.keys.get(registryKeys.pluginClass)?.has("AppID"), true);
   });
+
+  /** One look at the host, with what follows from it. */
+  async function watchOnce(host: FakePluginHost, dll: string): Promise<void> {
+    const stop = new AbortController();
+    const watching = watchPlugin(host, { ...options(dll), intervalMs: 1_000 }, stop.signal);
+    stop.abort();
+    await watching;
+  }
+
+  const files: readonly (readonly [string, Buffer, boolean])[] = [
+    ["other bytes of the same version", Buffer.concat([makePluginFile(), Buffer.from("x")]), true],
+    ["an older version", makePluginFile("0.0.9"), true],
+    ["a file without a version", makePluginFile(""), true],
+    ["a newer version", makePluginFile("0.10.0"), false],
+  ];
+  for (const [name, bytes, replaced] of files) {
+    test(`${replaced ? "replaces" : "leaves"} ${name}`, async (t) => {
+      const { host, dll } = await installed(t);
+      writeFileSync(host.localPath(pluginPath), bytes);
+
+      await watchOnce(host, dll);
+
+      const there = readFileSync(host.localPath(pluginPath));
+      assert.deepEqual(there, replaced ? readFileSync(dll) : bytes);
+    });
+  }
+
+  test("repairs the registration of a newer version, and keeps its file", async (t) => {
+    const { host, dll } = await installed(t);
+    writeFileSync(host.localPath(pluginPath), makePluginFile("0.10.0"));
+    host.delete(registryKeys.pluginClass);
+
+    await watchOnce(host, dll);
+
+    assert.equal(host.keys.get(registryKeys.pluginClass)?.has("AppID"), true);
+    assert.deepEqual(readFileSync(host.localPath(pluginPath)), makePluginFile("0.10.0"));
+  });
+
+  const versions: readonly (readonly [string | undefined, string | undefined, boolean])[] = [
+    ["0.10.0", "0.9.9", true],
+    ["0.9.9", "0.10.0", false],
+    ["1.0.0", "1.0.0", false],
+    ["1.0.0", "1.0.0-rc.1", true],
+    ["1.0.0-rc.1", "1.0.0", false],
+    ["1.0.0-rc.2", "1.0.0-rc.1", false],
+    [undefined, "1.0.0", false],
+    ["1.0.0", "x", false],
+  ];
+  for (const [one, other, newer] of versions) {
+    test(`${one ?? "no version"} is ${newer ? "" : "not "}newer than ${other ?? "none"}`, () => {
+      assert.equal(isNewer(one, other), newer);
+    });
+  }
 });

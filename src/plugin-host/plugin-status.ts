@@ -6,7 +6,11 @@ import { connect } from "node:net";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Chain, ChainLink } from "../chain.ts";
+<<<<<<< HEAD
 import { portOfFile } from "../port-file.ts";
+=======
+import { reasonOf } from "../errors.ts";
+>>>>>>> pluginfix
 import {
   checkActivation,
   parseActivationReport,
@@ -33,7 +37,14 @@ const install = "run `sallyport plugin install`";
 
 /** Never throws: what cannot be seen is a link that says so. */
 export async function readPluginStatus(host: PluginHost): Promise<Chain> {
-  const state = await readPluginState(host);
+  let state: PluginState;
+  try {
+    state = await readPluginState(host);
+  } catch (error) {
+    // All other links would have to guess.
+    const links = [unknown("registry", reasonOf(error), "run as SYSTEM or as an administrator")];
+    return { name: "CCG plugin", links };
+  }
   const reasons = unsuitability(state);
   const links: ChainLink[] = [
     reasons.length === 0

@@ -3,7 +3,7 @@
  * folder, and the events about it. Pure functions; see `windows-host.ts`.
  * @module
  */
-import type { HostCall } from "./windows-host.ts";
+import { takeDirectory, type HostCall } from "./windows-host.ts";
 
 /** Runs `DllRegisterServer`, or `DllInstall` with words for it. Exit code 0 only when the DLL says that it succeeded. */
 export function registerDll(path: string, words: readonly string[] = []): HostCall {
@@ -75,10 +75,10 @@ export function endProcess(id: number): HostCall {
   return { program: "taskkill", args: ["/f", "/pid", String(id)] };
 }
 
-/** A folder whose files everybody may run and only SYSTEM and Administrators may change. */
+/** A folder whose files everybody may read and run and only SYSTEM and Administrators may change, whoever made it. */
 export function protectProgramFolder(path: string): readonly HostCall[] {
   return [
-    { program: "icacls", args: [path, "/setowner", "*S-1-5-32-544", "/q"] },
+    ...takeDirectory(path),
     {
       program: "icacls",
       args: [

@@ -2,7 +2,8 @@
  * The registry as `reg.exe` prints it. Names of keys and values are compared without case, as Windows does.
  * @module
  */
-import type { HostCall, WindowsHost } from "./windows-host.ts";
+import { SallyportError } from "../errors.ts";
+import type { HostCall, HostCallResult, WindowsHost } from "./windows-host.ts";
 
 export interface RegistryValue {
   /** Such as `REG_SZ`. */
@@ -41,12 +42,22 @@ export function parseRegistryQuery(output: string): RegistryContents {
   return contents;
 }
 
-/** Several keys with everything below them, and single values by key and name; what is not there adds nothing. */
+/** On every Windows host, and readable by everybody. */
+const alwaysThere = ["HKLM\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion", "CurrentBuildNumber"] as const;
+
+/**
+ * Several keys with everything below them, and single values by key and name; what is not there adds nothing. `reg.exe`
+ * ends the same way for a key that is not there and for a registry that it cannot read: a value that every host has tells
+ * the one from the other.
+ * @throws {SallyportError} `E_REGISTRY`
+ */
 export async function readRegistry(
   host: WindowsHost,
   keys: readonly string[],
   single: readonly (readonly [key: string, name: string])[] = [],
 ): Promise<RegistryContents> {
+  const known = await host.run(queryRegistryValue(...alwaysThere));
+  if (known.exitCode !== 0) throw unreadable(alwaysThere[0], known);
   const queries = [
     ...keys.map((key) => ({ key, call: queryRegistry(key) })),
     ...single.map(([key, name]) => ({ key, call: queryRegistryValue(key, name) })),
@@ -55,9 +66,15 @@ export async function readRegistry(
   const answers = await Promise.all(queries.map(({ call }) => host.run(call)));
   for (const [index, { key }] of queries.entries()) {
     const answer = answers[index];
+    if (answer?.unfinished !== undefined) throw unreadable(key, answer);
     if (answer?.exitCode !== 0) continue;
     contents.set(key.toLowerCase(), new Map());
     for (const [path, values] of parseRegistryQuery(answer.output)) contents.set(path, values);
   }
   return contents;
+}
+
+function unreadable(key: string, { exitCode, output, unfinished }: HostCallResult): SallyportError {
+  const detail = unfinished ?? `reg.exe ended with ${exitCode}${output === "" ? "" : ` (${output})`}`;
+  return new SallyportError("E_REGISTRY", { key, detail });
 }

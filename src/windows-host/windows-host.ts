@@ -5,7 +5,7 @@
  * Accounts are named by SID and success is read from exit codes: both are the same in every display language.
  * @module
  */
-import { execFile } from "node:child_process";
+import { execFile, type ExecFileException } from "node:child_process";
 import { join } from "node:path/win32";
 
 /** A program of Windows and its arguments; no shell is involved. */
@@ -26,6 +26,8 @@ export interface HostCallResult {
   readonly exitCode: number;
   /** What the program printed, for an error's detail. */
   readonly output: string;
+  /** Why the exit code is not the program's own word: it was not started, or was ended. */
+  readonly unfinished?: string;
 }
 
 export interface WindowsHost {
@@ -36,9 +38,18 @@ const callTimeoutMs = 30_000;
 /** More than this is no answer to anything that is asked here. */
 const outputLimit = 4 * 1024 * 1024;
 
+/** What became of a program that did not end by itself. Node ends one for its time and for its output. */
+function unfinished(error: ExecFileException | null, timeoutMs: number): string | undefined {
+  if (error === null || typeof error.code === "number") return undefined;
+  if (error.code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER") return `it printed more than ${outputLimit} octets`;
+  if (error.killed === true) return `it did not end within ${timeoutMs / 1_000} s`;
+  return typeof error.signal === "string" ? `it was ended by ${error.signal}` : error.message;
+}
+
 /** The host itself, through the programs in its System32 folder and none that a search path could offer. */
 export function createWindowsHost(
   systemRoot: string = process.env["SystemRoot"] ?? "C:\\Windows",
+  timeoutMs: number = callTimeoutMs,
 ): WindowsHost {
   return {
     run: (call) =>
@@ -48,10 +59,15 @@ export function createWindowsHost(
         execFile(
           program,
           call.args,
-          { timeout: callTimeoutMs, windowsHide: true, maxBuffer: outputLimit },
+          { timeout: timeoutMs, windowsHide: true, maxBuffer: outputLimit },
           (error, stdout, stderr) => {
             const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
-            resolve({ exitCode: code, output: `${stdout}${stderr}`.trim() || (error?.message ?? "") });
+            const reason = unfinished(error, timeoutMs);
+            resolve({
+              exitCode: code,
+              output: `${stdout}${stderr}`.trim() || (error?.message ?? ""),
+              ...(reason === undefined ? {} : { unfinished: reason }),
+            });
           },
         );
       }),
@@ -64,12 +80,23 @@ const administrators = "*S-1-5-32-544";
 const networkService = "*S-1-5-20";
 
 /**
- * A directory for SYSTEM and Administrators alone; what is created in it inherits that. Plugin files get their reader
- * one by one ({@link grantPluginRead}).
+ * Takes a directory from whoever made it: its owner may always change its access list, and `/grant:r` below replaces the
+ * entries of the accounts that it names and leaves all others. Everything that is not inherited goes.
+ */
+export function takeDirectory(path: string): readonly HostCall[] {
+  return [
+    { program: "icacls", args: [path, "/setowner", administrators, "/q"] },
+    { program: "icacls", args: [path, "/reset", "/q"] },
+  ];
+}
+
+/**
+ * A directory for SYSTEM and Administrators alone, whoever made it; what is created in it inherits that. Plugin files get
+ * their reader one by one ({@link grantPluginRead}).
  */
 export function restrictDirectory(path: string): readonly HostCall[] {
   return [
-    { program: "icacls", args: [path, "/setowner", administrators, "/q"] },
+    ...takeDirectory(path),
     {
       program: "icacls",
       args: [
