@@ -258,6 +258,17 @@ describe("a manifest", () => {
     );
   });
 
+  test("a Secret's key may have any name, that of an object's prototype among them", () => {
+    const [secret] = objectsOf(
+      '{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a"},"stringData":{"__proto__":"x","constructor":"y"}}',
+    );
+
+    assert.deepEqual(Object.entries(secret?.["data"] as object), [
+      ["__proto__", "eA=="],
+      ["constructor", "eQ=="],
+    ]);
+  });
+
   test("a Secret's values come back whatever they are", () => {
     fc.assert(
       fc.property(

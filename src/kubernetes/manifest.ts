@@ -197,20 +197,21 @@ function isClusterScoped(apiVersion: string, kind: string): boolean {
 function secretAsStored(secret: KubernetesObject): KubernetesObject {
   const { data, stringData, ...rest } = secret;
   const where = `Secret ${secret.metadata.namespace ?? ""}/${secret.metadata.name}`;
-  const encoded: Record<string, string> = {};
+  // A key may be called `__proto__`, which a plain assignment would lose.
+  const encoded = new Map<string, string>();
   for (const [key, value] of textsOf(data, `${where}: data`)) {
     if (!isBase64(value)) throw new Unreadable(`${where}: data.${key} is not base64`);
-    encoded[key] = value;
+    encoded.set(key, value);
   }
   for (const [key, value] of textsOf(stringData, `${where}: stringData`)) {
-    encoded[key] = Buffer.from(value, "utf8").toString("base64");
+    encoded.set(key, Buffer.from(value, "utf8").toString("base64"));
   }
   return {
     ...rest,
     apiVersion: secret.apiVersion,
     kind: secret.kind,
     metadata: secret.metadata,
-    data: encoded,
+    data: Object.fromEntries(encoded),
   };
 }
 

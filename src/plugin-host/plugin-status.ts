@@ -6,11 +6,8 @@ import { connect } from "node:net";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Chain, ChainLink } from "../chain.ts";
-<<<<<<< HEAD
-import { portOfFile } from "../port-file.ts";
-=======
 import { reasonOf } from "../errors.ts";
->>>>>>> pluginfix
+import { portOfFile } from "../port-file.ts";
 import {
   checkActivation,
   parseActivationReport,

@@ -142,6 +142,8 @@ export function resourceSourceContract(name: string, createWorld: () => Promise<
       const apps = world.source.watch({ kind: configMapKind, namespace: "apps" });
       const one = world.source.watch({ kind: configMapKind, namespace: "apps", name: "b" });
       for (const cache of [all, apps, one]) await inSync(world, cache);
+      // The first reading may have begun before all of them were there.
+      await eventually("all three", () => all.list().length === 3, world.clock);
 
       assert.deepEqual(all.list().map(valueOf), ["apps-a", "apps-b", "web-a"]);
       assert.deepEqual(apps.list().map(valueOf), ["apps-a", "apps-b"]);
