@@ -150,17 +150,16 @@ function userInfo(result: CommandResult): UserInfo {
 }
 
 let minted = 0;
-/** A token that no other call has had: the API server remembers tokens. */
+/** A token that no other call has had, since the API server remembers tokens: each is made for an earlier second. */
 function freshToken(
   key: SimulatedAccessKey | { accessKeyId: string; secret: string; token: string },
+  at = Date.now() - (minted += 1) * 1000,
 ): string {
-  minted += 1;
-  const now = Date.now() - minted * 1000;
   const signing =
     "secret" in key
       ? { accessKeyId: key.accessKeyId, accessKeySecret: key.secret, securityToken: key.token }
       : { accessKeyId: key.accessKeyId, accessKeySecret: key.accessKeySecret.reveal() };
-  return mintToken(clusterId, signing, now, "sallyport/e2e").token;
+  return mintToken(clusterId, signing, at, "sallyport/e2e").token;
 }
 
 /** Who the API server says a token belongs to: a user name, or the HTTP status. */
@@ -400,7 +399,8 @@ test("a rotated certificate and a restarted authenticator need no change at the 
 
 test("while STS hangs, throttles and fails, known users go on, others wait, and nothing needs a restart", async (t) => {
   // Two API servers in a row ask for the same token: the second answer comes from the authenticator's memory.
-  const known = freshToken(alice);
+  // Of this second, which no earlier test has used: it has to last longer than the API server takes to start.
+  const known = freshToken(alice, Date.now());
   assert.equal(await nameOf(known), "alice");
   await cluster.restartApiServer();
 
@@ -411,7 +411,7 @@ test("while STS hangs, throttles and fails, known users go on, others wait, and 
   ] as const) {
     sts.setFault(fault);
     assert.equal(await nameOf(known), "alice", fault.fault);
-    const waiting = nameOf(freshToken(alice));
+    const waiting = nameOf(freshToken(alice, Date.now()));
     const tooEarly = await Promise.race([waiting, sleep(2_000, "waits")]);
     assert.equal(tooEarly, "waits", `${fault.fault}: a new token was decided without STS`);
     sts.setFault({ fault: "none" });
