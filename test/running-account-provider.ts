@@ -134,11 +134,14 @@ export async function startProvider(
         ...options,
       });
     },
-    operations(path) {
-      const [, port] = provider.operationsAddresses[0]?.split(":") ?? [];
-      return answerTo(httpRequest, { host: "127.0.0.1", port: Number(port), path, agent: false });
-    },
+    operations: (path) => askOperations(provider, path),
   };
+}
+
+/** A request of the operations address. */
+export function askOperations(provider: RunningAccountProvider, path: string): Promise<Answer> {
+  const [, port] = provider.operationsAddresses[0]?.split(":") ?? [];
+  return answerTo(httpRequest, { host: "127.0.0.1", port: Number(port), path, agent: false });
 }
 
 function answerTo(request: typeof httpsRequest, options: RequestOptions): Promise<Answer> {

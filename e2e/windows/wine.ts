@@ -128,6 +128,21 @@ export class Wine {
     return (await this.#expect(winePath, ["reg", ...forced])).stdout;
   }
 
+  /** How long the plugin waits for the account provider. */
+  async setPluginTimeout(milliseconds: number): Promise<void> {
+    const key = "HKLM\\SOFTWARE\\Sallyport\\CCG plugin";
+    await this.registry(
+      "add",
+      key,
+      "/v",
+      "TimeoutMilliseconds",
+      "/t",
+      "REG_DWORD",
+      "/d",
+      String(milliseconds),
+    );
+  }
+
   async hasKey(key: string): Promise<boolean> {
     return (await this.#run(winePath, ["reg", "query", key], {})).code === 0;
   }
@@ -204,6 +219,8 @@ export class Wine {
         // What a program reports to the event log, and nothing else.
         WINEDEBUG: "-all,fixme+advapi,+eventlog",
         DISPLAY: undefined,
+        // Where Wine's server leaves a folder of its own behind.
+        TMPDIR: this.#directory,
         ...environment,
       },
     });

@@ -5,12 +5,12 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { request as httpRequest } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { before, suite, test, type TestContext } from "node:test";
 import { eventually } from "../../test/contracts/eventually.ts";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
+import { askOperations } from "../../test/running-account-provider.ts";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
 import { startAzureSimulator, type AzureSimulator } from "../azure-simulator/azure-simulator.ts";
 import { systemClock, type Clock } from "../clock.ts";
@@ -144,20 +144,8 @@ azureKeyVault:
         object: `ObjectId=${as};SecretUri=${secretUri}`,
         identity: "plugin",
       }),
-    operations: (path) => get(provider.operationsAddresses[0] ?? "", path),
+    operations: async (path) => (await askOperations(provider, path)).body,
   };
-}
-
-function get(address: string, path: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const asked = httpRequest(`http://${address}${path}`, { agent: false }, (response) => {
-      let body = "";
-      response.setEncoding("utf8").on("data", (text: string) => (body += text));
-      response.on("end", () => resolve(body));
-    });
-    asked.on("error", reject);
-    asked.end();
-  });
 }
 
 function audit(log: readonly string[]): Readonly<Record<string, unknown>> {

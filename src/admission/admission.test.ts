@@ -11,7 +11,7 @@ import { buffer } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
 import { gzipSync } from "node:zlib";
 import { eventually } from "../../test/contracts/eventually.ts";
-import { startFakeApiServer, type FakeApiServer } from "../../test/fakes/fake-api-server.ts";
+import { configOf, startFakeApiServer, type FakeApiServer } from "../../test/fakes/fake-api-server.ts";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { sampleSpec } from "../../test/samples/credential-spec.ts";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
@@ -19,7 +19,6 @@ import { systemClock, type Clock } from "../clock.ts";
 import { canonicalJson } from "../credential-spec/canonical-json.ts";
 import { nodeOf } from "../credential-spec/json.ts";
 import { createClusterClient } from "../kubernetes/cluster-client.ts";
-import type { ClusterConfig } from "../kubernetes/cluster-config.ts";
 import { createClusterSource } from "../kubernetes/cluster-source.ts";
 import { gmsaCredentialSpecKind } from "../kubernetes/kinds.ts";
 import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
@@ -114,16 +113,7 @@ async function start(
   await mount(folder, 1, await serving(by, options.lifetimeMs));
   const logged: string[] = [];
   const log = createLog({ level: "info", sink: { write: (line) => void logged.push(line) } });
-  const config: ClusterConfig = {
-    server: api.url,
-    caPem: undefined,
-    skipTlsVerify: false,
-    tlsServerName: undefined,
-    namespace: undefined,
-    credentials: () => Promise.resolve({}),
-    describe: () => api.url,
-  };
-  const client = createClusterClient(config, silentLog);
+  const client = createClusterClient(configOf(api), silentLog);
   const registry = createRegistry("test");
   const source = createClusterSource(client, {
     clock: systemClock,

@@ -8,6 +8,7 @@ import { test, type TestContext } from "node:test";
 import * as fc from "fast-check";
 import { eventually } from "../../test/contracts/eventually.ts";
 import {
+  configOf,
   startFakeApiServer,
   type FakeApiServer,
   type StoredObject,
@@ -138,18 +139,7 @@ async function bed(t: TestContext, configured = true): Promise<Bed> {
     clock,
     events: () => logged.map((line) => (JSON.parse(line) as { event: string }).event),
     async replica(more = {}) {
-      const client = createClusterClient(
-        {
-          server: api.url,
-          caPem: undefined,
-          skipTlsVerify: false,
-          tlsServerName: undefined,
-          namespace,
-          credentials: () => Promise.resolve({}),
-          describe: () => api.url,
-        },
-        silentLog,
-      );
+      const client = createClusterClient(configOf(api, { namespace }), silentLog);
       const source = createClusterSource(
         client,
         { clock: systemClock, log: silentLog },

@@ -2,9 +2,8 @@
  * What the Azure simulator knows: identities, and vaults with their secrets, as a YAML document.
  * @module
  */
-import { parse } from "yaml";
 import { z } from "zod";
-import { reasonOf } from "../errors.ts";
+import { readDocument, type ReadDocument } from "../document.ts";
 
 const guid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "is not a GUID in lower case");
 
@@ -51,21 +50,6 @@ export function checkAzureContent(document: AzureDocument): AzureContent {
 }
 
 /** Reads a document; all faults, with their paths, when it is none. */
-export function readAzureContent(
-  text: string,
-):
-  | { readonly ok: true; readonly content: AzureContent }
-  | { readonly ok: false; readonly problems: readonly string[] } {
-  let document: unknown;
-  try {
-    document = parse(text);
-  } catch (thrown) {
-    return { ok: false, problems: [reasonOf(thrown).split("\n")[0] ?? ""] };
-  }
-  const result = schema.safeParse(document);
-  if (result.success) return { ok: true, content: result.data };
-  return {
-    ok: false,
-    problems: result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`),
-  };
+export function readAzureContent(text: string): ReadDocument<AzureContent> {
+  return readDocument(text, schema);
 }

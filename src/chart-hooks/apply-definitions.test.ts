@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import * as fc from "fast-check";
 import { stringify } from "yaml";
-import { startFakeApiServer, type FakeApiServer } from "../../test/fakes/fake-api-server.ts";
+import { configOf, startFakeApiServer, type FakeApiServer } from "../../test/fakes/fake-api-server.ts";
 import { createClusterClient, type ClusterClient } from "../kubernetes/cluster-client.ts";
 import { silentLog } from "../observe/log.ts";
 import { applyDefinition, readDefinitions, type Definition } from "./apply-definitions.ts";
@@ -33,18 +33,7 @@ function definition(...versions: readonly string[]): Definition {
 
 async function cluster(t: TestContext): Promise<{ server: FakeApiServer; client: ClusterClient }> {
   const server = await startFakeApiServer();
-  const client = createClusterClient(
-    {
-      server: server.url,
-      caPem: undefined,
-      skipTlsVerify: false,
-      tlsServerName: undefined,
-      namespace: undefined,
-      credentials: () => Promise.resolve({}),
-      describe: () => server.url,
-    },
-    silentLog,
-  );
+  const client = createClusterClient(configOf(server), silentLog);
   t.after(async () => {
     client.close();
     await server.stop();

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import { startFakeApiServer, type FakeApiServer } from "../../test/fakes/fake-api-server.ts";
+import { configOf, startFakeApiServer, type FakeApiServer } from "../../test/fakes/fake-api-server.ts";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { createClusterClient, type ClusterClient } from "../kubernetes/cluster-client.ts";
 import { silentLog } from "../observe/log.ts";
@@ -104,18 +104,7 @@ interface Bed {
 
 async function bed(t: TestContext): Promise<Bed> {
   const server = await startFakeApiServer();
-  const client = createClusterClient(
-    {
-      server: server.url,
-      caPem: undefined,
-      skipTlsVerify: false,
-      tlsServerName: undefined,
-      namespace: undefined,
-      credentials: () => Promise.resolve({}),
-      describe: () => server.url,
-    },
-    silentLog,
-  );
+  const client = createClusterClient(configOf(server), silentLog);
   t.after(async () => {
     client.close();
     await server.stop();

@@ -2,9 +2,8 @@
  * The content of a simulated directory as a document: YAML with people, groups and managed accounts.
  * @module
  */
-import { parse } from "yaml";
 import { z } from "zod";
-import { reasonOf } from "../errors.ts";
+import { readDocument, type ReadDocument } from "../document.ts";
 import type { SimulatedDomainContent } from "./simulated-domain.ts";
 
 const name = z.string().min(1).max(64);
@@ -46,21 +45,6 @@ const schema = z
   });
 
 /** Reads a document; all faults, with their paths, when it is none. */
-export function readSimulatedDomain(
-  text: string,
-):
-  | { readonly ok: true; readonly content: SimulatedDomainContent }
-  | { readonly ok: false; readonly problems: readonly string[] } {
-  let document: unknown;
-  try {
-    document = parse(text);
-  } catch (thrown) {
-    return { ok: false, problems: [reasonOf(thrown).split("\n")[0] ?? ""] };
-  }
-  const result = schema.safeParse(document);
-  if (result.success) return { ok: true, content: result.data };
-  return {
-    ok: false,
-    problems: result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`),
-  };
+export function readSimulatedDomain(text: string): ReadDocument<SimulatedDomainContent> {
+  return readDocument(text, schema);
 }

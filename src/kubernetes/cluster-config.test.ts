@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { describe, test, type TestContext } from "node:test";
 import { configMapKind } from "../../test/contracts/resource-source-contract.ts";
-import { startFakeApiServer } from "../../test/fakes/fake-api-server.ts";
+import { configOf, startFakeApiServer } from "../../test/fakes/fake-api-server.ts";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { SallyportError } from "../errors.ts";
 import { silentLog } from "../observe/log.ts";
@@ -397,20 +397,16 @@ describe("TLS to the API server", () => {
     t.after(() => server.stop());
     const look = async (config: Partial<ClusterConfig>): Promise<string> => {
       const client = createClusterClient(
-        {
-          server: server.url,
+        configOf(server, {
           caPem: authority.certificatePem,
-          skipTlsVerify: false,
           tlsServerName: "localhost",
-          namespace: undefined,
           credentials: () =>
             Promise.resolve({
               certificatePem: clientPair.certificatePem,
               privateKeyPem: clientPair.privateKeyPem,
             }),
-          describe: () => server.url,
           ...config,
-        },
+        }),
         silentLog,
       );
       const source = createClusterSource(client, { clock: systemClock, log: silentLog });

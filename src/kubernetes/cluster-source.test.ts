@@ -14,6 +14,7 @@ import {
   resourceSourceContract,
 } from "../../test/contracts/resource-source-contract.ts";
 import {
+  configOf,
   startFakeApiServer,
   type FakeApiServer,
   type FakeApiServerOptions,
@@ -30,15 +31,7 @@ import { gmsaCredentialSpecKind, secretKind, type ResourceKind } from "./kinds.t
 import type { ResourceCache, ResourceSource } from "./resource-source.ts";
 
 function configFor(server: FakeApiServer): ClusterConfig {
-  return {
-    server: server.url,
-    caPem: undefined,
-    skipTlsVerify: false,
-    tlsServerName: undefined,
-    namespace: undefined,
-    credentials: () => Promise.resolve({ token: new Secret("good") }),
-    describe: () => server.url,
-  };
+  return configOf(server, { credentials: () => Promise.resolve({ token: new Secret("good") }) });
 }
 
 interface World {

@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, rename, rm, unlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { secretStoreContract, type AccountValues } from "../../test/contracts/secret-store-contract.ts";
-import { startFakeApiServer, type ServerFault } from "../../test/fakes/fake-api-server.ts";
+import { configOf, startFakeApiServer, type ServerFault } from "../../test/fakes/fake-api-server.ts";
 import { FakeClock } from "../../test/fakes/fake-clock.ts";
 import { createClusterClient } from "../kubernetes/cluster-client.ts";
 import { createClusterSource } from "../kubernetes/cluster-source.ts";
@@ -58,15 +58,7 @@ secretStoreContract("Kubernetes Secret", async () => {
     clock,
     open(names) {
       const client = createClusterClient(
-        {
-          server: server.url,
-          caPem: undefined,
-          skipTlsVerify: false,
-          tlsServerName: undefined,
-          namespace: undefined,
-          credentials: () => Promise.resolve({ token: new Secret("good") }),
-          describe: () => server.url,
-        },
+        configOf(server, { credentials: () => Promise.resolve({ token: new Secret("good") }) }),
         silentLog,
         clock,
       );

@@ -14,6 +14,7 @@ import {
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import type { ClusterConfig } from "../../src/kubernetes/cluster-config.ts";
 import { apiVersionOf, type ResourceKind } from "../../src/kubernetes/kinds.ts";
 
 export interface FakeApiServerOptions {
@@ -519,4 +520,18 @@ function pour(response: ServerResponse): void {
   };
   response.on("drain", more);
   more();
+}
+
+/** How a client reaches such a server, as nobody unless it is told otherwise. */
+export function configOf(server: FakeApiServer, differently: Partial<ClusterConfig> = {}): ClusterConfig {
+  return {
+    server: server.url,
+    caPem: undefined,
+    skipTlsVerify: false,
+    tlsServerName: undefined,
+    namespace: undefined,
+    credentials: () => Promise.resolve({}),
+    describe: () => server.url,
+    ...differently,
+  };
 }

@@ -5,7 +5,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
-import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -18,20 +17,9 @@ import { startAzureSimulator } from "../../../src/azure-simulator/azure-simulato
 import { delay, systemClock } from "../../../src/clock.ts";
 import { silentLog } from "../../../src/observe/log.ts";
 import { createRegistry } from "../../../src/observe/metrics.ts";
+import { askOperations } from "../../../test/running-account-provider.ts";
 
 const vault = "contoso.vault.azure.net";
-
-function get(address: string, path: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const asked = request(`http://${address}${path}`, { agent: false }, (response) => {
-      let body = "";
-      response.setEncoding("utf8").on("data", (text: string) => (body += text));
-      response.on("end", () => resolve(body));
-    });
-    asked.on("error", reject);
-    asked.end();
-  });
-}
 
 test("a vault is away for 20 s: every request is answered with the last good value, its age is told, the new one follows", async (t) => {
   const objectId = randomUUID();
@@ -104,14 +92,14 @@ azureKeyVault: {useBy: 30s}`);
       await delay(systemClock, 100);
     }
   };
-  const operations = provider.operationsAddresses[0] ?? "";
   // The first value is read again after 22 to 26 s: that falls into the outage.
   await askUntil(Date.now() + 15_000, () => false);
 
   simulator.fail({ service: "vault", fault: { kind: "reset" } });
   simulator.setSecret(vault, "web", "contoso.example\\ccg:new");
   await askUntil(Date.now() + 20_000, () => false);
-  const [ready, metrics] = [await get(operations, "/readyz"), await get(operations, "/metrics")];
+  const { body: ready } = await askOperations(provider, "/readyz");
+  const { body: metrics } = await askOperations(provider, "/metrics");
   const askedAt = Date.now() / 1000;
   simulator.heal();
   await askUntil(Date.now() + 60_000, (password) => password === "new");

@@ -20,7 +20,7 @@ import type { ApiResponse } from "../api-client.ts";
 import { startCluster, type ControlPlane } from "../control-plane.ts";
 import { AdmissionProcess, SecretVolume } from "./admission-process.ts";
 import { ServiceAddress } from "./service-address.ts";
-import { issueApiServerIdentity, registrationFor } from "./webhook-registration.ts";
+import { installWebhookRights, issueApiServerIdentity, registrationFor } from "./webhook-registration.ts";
 
 const deploy = join(import.meta.dirname, "../../../deploy/gmsa-webhook");
 const contents = canonicalJson(nodeOf(sampleSpec()));
@@ -47,27 +47,7 @@ before(async () => {
   service = await ServiceAddress.listen();
   const identity = await issueApiServerIdentity(authority, directory);
   cluster = await startCluster({ apiServerFlags: identity.apiServerFlags });
-  await cluster.apply(readFileSync(join(deploy, "crd.yaml"), "utf8"));
-  await cluster.waitFor(
-    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gmsacredentialspecs.windows.k8s.io",
-    (crd) =>
-      crd?.status?.conditions?.some(
-        (c: { type: string; status: string }) => c.type === "Established" && c.status === "True",
-      ),
-  );
-  await cluster.admin.expect("POST", "/api/v1/namespaces", {
-    apiVersion: "v1",
-    kind: "Namespace",
-    metadata: { name: "gmsa-webhook" },
-  });
-  await cluster.apply(readFileSync(join(deploy, "rbac.yaml"), "utf8"));
-  await cluster.admin.expect("POST", "/apis/windows.k8s.io/v1/gmsacredentialspecs", {
-    apiVersion: "windows.k8s.io/v1",
-    kind: "GMSACredentialSpec",
-    metadata: { name: "webapp01" },
-    credspec: sampleSpec(),
-  });
-  const kubeconfig = await cluster.kubeconfig({ serviceAccount: "gmsa-webhook", namespace: "gmsa-webhook" });
+  const kubeconfig = await installWebhookRights(cluster);
   volume = new SecretVolume(join(directory, "tls"), authority);
   await volume.rotate();
   mkdirSync(join(directory, "logs"));

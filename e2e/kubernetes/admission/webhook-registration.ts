@@ -1,6 +1,6 @@
 /**
- * How an API server outside a cluster reaches a webhook on this machine: the shipped registration with an address instead
- * of a Service, and the client certificate that tells the webhook who calls.
+ * The webhook's shipped manifests as a suite applies them. An API server outside a cluster reaches a webhook on this
+ * machine by a registration with an address instead of a Service, and a client certificate that tells the webhook who calls.
  * @module
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -8,8 +8,37 @@ import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
 
 import type { CertificateAuthority } from "../../../src/pki/authority.ts";
+import { sampleSpec } from "../../../test/samples/credential-spec.ts";
+import type { ControlPlane } from "../control-plane.ts";
 
 const deploy = join(import.meta.dirname, "../../../deploy/gmsa-webhook");
+
+const namespace = "gmsa-webhook";
+
+/** The shipped definition, namespace and rights, and a credential spec `webapp01`; returns the webhook's kubeconfig. */
+export async function installWebhookRights(cluster: ControlPlane): Promise<string> {
+  await cluster.apply(readFileSync(join(deploy, "crd.yaml"), "utf8"));
+  await cluster.waitFor(
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gmsacredentialspecs.windows.k8s.io",
+    (crd) =>
+      crd?.status?.conditions?.some(
+        (c: { type: string; status: string }) => c.type === "Established" && c.status === "True",
+      ),
+  );
+  await cluster.admin.expect("POST", "/api/v1/namespaces", {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: namespace },
+  });
+  await cluster.apply(readFileSync(join(deploy, "rbac.yaml"), "utf8"));
+  await cluster.admin.expect("POST", "/apis/windows.k8s.io/v1/gmsacredentialspecs", {
+    apiVersion: "windows.k8s.io/v1",
+    kind: "GMSACredentialSpec",
+    metadata: { name: "webapp01" },
+    credspec: sampleSpec(),
+  });
+  return cluster.kubeconfig({ serviceAccount: namespace, namespace });
+}
 
 export interface ApiServerIdentity {
   /** For kube-apiserver. */

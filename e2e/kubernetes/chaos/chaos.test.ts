@@ -31,7 +31,11 @@ import {
 import { ProviderProcess } from "../account-provider/provider-process.ts";
 import { AdmissionProcess, SecretVolume } from "../admission/admission-process.ts";
 import { ServiceAddress } from "../admission/service-address.ts";
-import { issueApiServerIdentity, registrationFor } from "../admission/webhook-registration.ts";
+import {
+  installWebhookRights,
+  issueApiServerIdentity,
+  registrationFor,
+} from "../admission/webhook-registration.ts";
 import type { ApiResponse } from "../api-client.ts";
 import { AuthenticatorHost, clusterId } from "../authenticator/authenticator-process.ts";
 import { startCluster } from "../control-plane.ts";
@@ -98,32 +102,9 @@ test(
     t.after(() => host.stop());
 
     // The webhook.
-    await cluster.apply(readFileSync(join(deploy, "gmsa-webhook/crd.yaml"), "utf8"));
-    await cluster.waitFor(
-      "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gmsacredentialspecs.windows.k8s.io",
-      (crd) =>
-        crd?.status?.conditions?.some(
-          (c: { type: string; status: string }) => c.type === "Established" && c.status === "True",
-        ),
-    );
-    await cluster.admin.expect("POST", "/api/v1/namespaces", {
-      apiVersion: "v1",
-      kind: "Namespace",
-      metadata: { name: "gmsa-webhook" },
-    });
-    await cluster.apply(readFileSync(join(deploy, "gmsa-webhook/rbac.yaml"), "utf8"));
-    await cluster.admin.expect("POST", "/apis/windows.k8s.io/v1/gmsacredentialspecs", {
-      apiVersion: "windows.k8s.io/v1",
-      kind: "GMSACredentialSpec",
-      metadata: { name: "webapp01" },
-      credspec: sampleSpec(),
-    });
+    const webhookKubeconfig = await installWebhookRights(cluster);
     const volume = new SecretVolume(join(directory, "tls"), authority);
     await volume.rotate();
-    const webhookKubeconfig = await cluster.kubeconfig({
-      serviceAccount: "gmsa-webhook",
-      namespace: "gmsa-webhook",
-    });
     const startWebhook = (): Promise<AdmissionProcess> =>
       AdmissionProcess.start({
         kubeconfig: webhookKubeconfig,

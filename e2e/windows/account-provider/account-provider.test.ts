@@ -171,16 +171,7 @@ describe("probe and DLL", () => {
   }
 
   test("find the same link broken, whatever the fault", async () => {
-    await wine.registry(
-      "add",
-      "HKLM\\SOFTWARE\\Sallyport\\CCG plugin",
-      "/v",
-      "TimeoutMilliseconds",
-      "/t",
-      "REG_DWORD",
-      "/d",
-      "1500",
-    );
+    await wine.setPluginTimeout(1500);
     const authority = await makeAuthority();
     const [server, client] = await Promise.all([issue(authority, "server"), issue(authority, "client")]);
     const files = (port: number, changed: Partial<HostFiles> = {}): HostFiles => ({

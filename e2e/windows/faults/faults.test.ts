@@ -42,16 +42,7 @@ before(async () => {
   wine = await Wine.start();
   await wine.registerPlugin();
   // The slow ones are to end after a second.
-  await wine.registry(
-    "add",
-    "HKLM\\SOFTWARE\\Sallyport\\CCG plugin",
-    "/v",
-    "TimeoutMilliseconds",
-    "/t",
-    "REG_DWORD",
-    "/d",
-    "1500",
-  );
+  await wine.setPluginTimeout(1500);
   authority = await makeAuthority();
   server = await issue(authority, "server");
   client = await issue(authority, "client");
