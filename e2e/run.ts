@@ -96,8 +96,8 @@ async function openBed(bed: string, runDirectory: string): Promise<OpenBed> {
 }
 
 /**
- * Prepares the beds one after another, since they install packages, and then runs their suites: as many at a time as there
- * are processors, two at the most, and never two of one bed but for those that mostly wait.
+ * Prepares the beds one after another, since they install packages, and then runs their suites: one more at a time than
+ * there are processors, since each waits now and then, three at the most; never two of one bed but for those that mostly wait.
  */
 async function runSuites(chosen: readonly Suite[], runDirectory: string): Promise<Tally> {
   const beds = new Map<string, OpenBed>();
@@ -131,7 +131,7 @@ async function runSuites(chosen: readonly Suite[], runDirectory: string): Promis
         busy.delete(suite.bed);
       }
     };
-    const lanes = Array.from({ length: Math.min(availableParallelism(), 2) }, lane);
+    const lanes = Array.from({ length: Math.min(availableParallelism() + 1, 3) }, lane);
     await Promise.all([...chosen.filter(isLong).map(run), ...lanes]);
   } finally {
     for (const bed of beds.values()) await bed.close();

@@ -4,6 +4,9 @@
  */
 import type { PreparedBed } from "../bed.ts";
 
+/** It is all waiting. */
+export const longSuites = ["outage"];
+
 export function prepare(): Promise<PreparedBed> {
   return Promise.resolve({ environment: {}, close: () => Promise.resolve() });
 }

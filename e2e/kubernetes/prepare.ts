@@ -7,8 +7,8 @@ import { obtainAssets } from "./assets.ts";
 import { requireOpenssl } from "./certificates.ts";
 import { offerSharedCluster } from "./shared-cluster.ts";
 
-/** Five minutes of waiting for whatever goes wrong. */
-export const longSuites = ["chaos"];
+/** Minutes of waiting for whatever goes wrong, and of an API server that is away. */
+export const longSuites = ["chaos", "installed-provider"];
 
 export async function prepare(context: BedContext): Promise<PreparedBed> {
   await requireOpenssl();

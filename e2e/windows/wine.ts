@@ -13,12 +13,13 @@ import {
   mkdtempSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { spawnGuarded } from "../guarded-process.ts";
+import { runCommand, spawnGuarded } from "../guarded-process.ts";
 import { findProcessesWith } from "../leftovers.ts";
 
 /** The folder of the DLL's sources. */
@@ -69,38 +70,45 @@ export class Wine {
     mkdirSync(this.#logs, { recursive: true });
   }
 
-  /** Makes the prefix (about seven seconds), with the Containers feature's key and the proxy that Wine lacks. */
+  /** Starts with the Containers feature's key and the proxy that Wine lacks. The run's first one takes about seven seconds. */
   static async start(): Promise<Wine> {
-    const base = process.env["SALLYPORT_E2E_RUN_DIRECTORY"] ?? tmpdir();
-    const wine = new Wine(mkdtempSync(join(base, "wine-")));
-    await wine.#expect(winePath, ["wineboot", "-i"]);
+    const runDirectory = process.env["SALLYPORT_E2E_RUN_DIRECTORY"];
+    const wine = new Wine(mkdtempSync(join(runDirectory ?? tmpdir(), "wine-")));
+    if (runDirectory === undefined) {
+      await wine.#makePrefix();
+      return wine;
+    }
+    const first = join(runDirectory, "first-prefix");
+    if (!existsSync(first)) {
+      await wine.#makePrefix();
+      await wine.#stop();
+      await linkTree(wine.prefix, `${wine.prefix}.first`);
+      // The name of its server's folder.
+      rmSync(join(`${wine.prefix}.first`, "wineserver"), { force: true });
+      renameSync(`${wine.prefix}.first`, first);
+    } else {
+      await linkTree(first, wine.prefix);
+    }
+    return wine;
+  }
+
+  async #makePrefix(): Promise<void> {
+    await this.#expect(winePath, ["wineboot", "-i"]);
     // What comes after the first boot must not meet its end: two service managers of one prefix lock each other out.
-    await wine.#stop();
-    await wine.#expect(winePath, ["winecfg", "-v", "win10"]);
-    mkdirSync(wine.path("C:\\plugin"));
-    cpSync(builtFile("SallyportCcgPlugin.dll"), wine.path(pluginDll));
-    cpSync(builtFile("ccg-proxy.dll"), wine.path("C:\\plugin\\ccg-proxy.dll"));
-    await wine.registry("add", comClassesKey);
+    await this.#stop();
+    await this.#expect(winePath, ["winecfg", "-v", "win10"]);
+    mkdirSync(this.path("C:\\plugin"));
+    cpSync(builtFile("SallyportCcgPlugin.dll"), this.path(pluginDll));
+    cpSync(builtFile("ccg-proxy.dll"), this.path("C:\\plugin\\ccg-proxy.dll"));
+    await this.registry("add", comClassesKey);
     // Wine has no proxy of its own for the interface: what Windows brings, made by hand.
     const classes = "HKLM\\SOFTWARE\\Classes";
-    await wine.registry(
-      "add",
-      `${classes}\\Interface\\${interfaceId}`,
-      "/ve",
-      "/d",
-      "ICcgDomainAuthCredentials",
-    );
-    await wine.registry(
-      "add",
-      `${classes}\\Interface\\${interfaceId}\\ProxyStubClsid32`,
-      "/ve",
-      "/d",
-      interfaceId,
-    );
+    const proxyOf = `${classes}\\Interface\\${interfaceId}`;
+    await this.registry("add", proxyOf, "/ve", "/d", "ICcgDomainAuthCredentials");
+    await this.registry("add", `${proxyOf}\\ProxyStubClsid32`, "/ve", "/d", interfaceId);
     const server = `${classes}\\CLSID\\${interfaceId}\\InprocServer32`;
-    await wine.registry("add", server, "/ve", "/d", "C:\\plugin\\ccg-proxy.dll");
-    await wine.registry("add", server, "/v", "ThreadingModel", "/d", "Both");
-    return wine;
+    await this.registry("add", server, "/ve", "/d", "C:\\plugin\\ccg-proxy.dll");
+    await this.registry("add", server, "/v", "ThreadingModel", "/d", "Both");
   }
 
   /** A path of the prefix's drive C as one of this machine. */
@@ -235,6 +243,12 @@ export class Wine {
       events: parseEvents(readFileSync(`${name}.err`, "utf8")),
     };
   }
+}
+
+/** A copy that shares its files' bytes: Wine and the tests replace files of a prefix and never write into them. */
+async function linkTree(from: string, to: string): Promise<void> {
+  const { code, stderr } = await runCommand("cp", ["--archive", "--link", from, to]);
+  if (code !== 0) throw new Error(`copying the prefix: ${stderr}`);
 }
 
 /** A file that `make` built for the bed. */

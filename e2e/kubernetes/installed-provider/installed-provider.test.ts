@@ -11,9 +11,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ProviderProcess } from "../account-provider/provider-process.ts";
 import { accountSecret } from "../account-provider/least-privilege.ts";
 import type { MountedServiceAccount } from "../cluster.ts";
-import type { ControlPlane } from "../control-plane.ts";
-import { chartPath, definitionsOf } from "./chart.ts";
-import { suiteCluster } from "./suite-cluster.ts";
+import { chartPath, definitionsOf } from "../charts/chart.ts";
+import { startCluster, type ControlPlane } from "../control-plane.ts";
 
 const minuteMs = 60_000;
 const release = "web";
@@ -21,7 +20,7 @@ const secret = `${release}-creds`;
 
 let cluster: ControlPlane;
 before(async () => {
-  cluster = await suiteCluster();
+  cluster = await startCluster();
   await cluster.apply(definitionsOf("gmsa-webhook"));
 });
 after(() => cluster?.stop());
