@@ -175,6 +175,8 @@ async function runSuite(
         ...environment,
         // This runner may itself have been started by a test.
         NODE_TEST_CONTEXT: undefined,
+        // Suites start this program hundreds of times.
+        NODE_COMPILE_CACHE: join(import.meta.dirname, "..", ".cache", "compiled"),
         ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : {}),
       },
     },

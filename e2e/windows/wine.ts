@@ -57,6 +57,8 @@ export interface WineResult {
 
 const programLimitMs = 120_000;
 
+let firstPrefix: Promise<string> | undefined;
+
 export class Wine {
   readonly prefix: string;
   readonly #directory: string;
@@ -76,20 +78,24 @@ export class Wine {
     const wine = new Wine(mkdtempSync(join(runDirectory ?? tmpdir(), "wine-")));
     if (runDirectory === undefined) {
       await wine.#makePrefix();
-      return wine;
-    }
-    const first = join(runDirectory, "first-prefix");
-    if (!existsSync(first)) {
-      await wine.#makePrefix();
-      await wine.#stop();
-      await linkTree(wine.prefix, `${wine.prefix}.first`);
-      // The name of its server's folder.
-      rmSync(join(`${wine.prefix}.first`, "wineserver"), { force: true });
-      renameSync(`${wine.prefix}.first`, first);
     } else {
-      await linkTree(first, wine.prefix);
+      firstPrefix ??= Wine.#makeFirst(runDirectory);
+      await linkTree(await firstPrefix, wine.prefix);
     }
     return wine;
+  }
+
+  /** The prefix that all of a run are copies of; its suites come one after another. */
+  static async #makeFirst(runDirectory: string): Promise<string> {
+    const kept = join(runDirectory, "first-prefix");
+    if (existsSync(kept)) return kept;
+    const wine = new Wine(mkdtempSync(join(runDirectory, "wine-")));
+    await wine.#makePrefix();
+    await wine.#stop();
+    // The name of its server's folder.
+    rmSync(join(wine.prefix, "wineserver"), { force: true });
+    renameSync(wine.prefix, kept);
+    return kept;
   }
 
   async #makePrefix(): Promise<void> {
