@@ -12,6 +12,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -80,7 +81,7 @@ export class Wine {
       await wine.#makePrefix();
     } else {
       firstPrefix ??= Wine.#makeFirst(runDirectory);
-      await linkTree(await firstPrefix, wine.prefix);
+      await copyPrefix(await firstPrefix, wine.prefix);
     }
     return wine;
   }
@@ -251,10 +252,15 @@ export class Wine {
   }
 }
 
-/** A copy that shares its files' bytes: Wine and the tests replace files of a prefix and never write into them. */
-async function linkTree(from: string, to: string): Promise<void> {
-  const { code, stderr } = await runCommand("cp", ["--archive", "--link", from, to]);
-  if (code !== 0) throw new Error(`copying the prefix: ${stderr}`);
+/** A copy that shares the bytes of what lies on its drive, which Wine and the tests replace and never write into. */
+async function copyPrefix(from: string, to: string): Promise<void> {
+  mkdirSync(to);
+  for (const name of readdirSync(from)) {
+    // Wine writes into a registry file that has several names.
+    const how = name === "drive_c" ? ["--archive", "--link"] : ["--archive"];
+    const { code, stderr } = await runCommand("cp", [...how, join(from, name), to]);
+    if (code !== 0) throw new Error(`copying the prefix: ${stderr}`);
+  }
 }
 
 /** A file that `make` built for the bed. */

@@ -183,6 +183,26 @@ test("add asks first, and does nothing without a yes", async () => {
   assert.match(stderr, /Map acs:ram::.* to alice with no groups\? \[y\/N\] [\s\S]*Nothing was changed/);
 });
 
+test("add writes to the context that it is told, and to none when that is not there", async (t) => {
+  const path = join(temporaryFolder(t), "kubeconfig");
+  await writeFile(
+    path,
+    JSON.stringify({
+      "current-context": "here",
+      contexts: [{ name: "here", context: { cluster: "k", user: "" } }],
+      clusters: [{ name: "k", cluster: { server: "https://127.0.0.1:1" } }],
+    }),
+  );
+  const words = ["add", "user", "--userarn", alice.arn, "--username", "alice", "--prompt=false"];
+  const { code, stderr } = await sallyport([
+    ...words,
+    `--kubeconfig=${path}`,
+    "--kubeconfig-context=elsewhere",
+  ]);
+  assert.equal(code, 2, stderr);
+  assert.match(stderr, /the context "elsewhere" is not among its contexts/);
+});
+
 test("version prints itself in three forms", async () => {
   assert.match((await sallyport(["version", "-s"])).stdout, /^\d+\.\d+\.\d+\n$/);
   assert.match((await sallyport(["version", "-o", "json"])).stdout, /^\{"version":"\d/);

@@ -9,6 +9,9 @@ import { Command, CommanderError } from "commander";
 import { longestTimerMs } from "../clock.ts";
 import { configError, type ConfigFault } from "../errors.ts";
 
+/** A sub-command's action: the exit code of what it did. */
+export type Ran = (exitCode: Promise<number>) => Promise<void>;
+
 /** A command (or a parent of commands) that never ends the process by itself. */
 export function createProgram(name: string, description: string): Command {
   return new Command(name)

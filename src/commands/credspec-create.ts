@@ -14,7 +14,8 @@ import {
 import { hasErrors } from "../credential-spec/lint.ts";
 import type { ScopedAccount } from "../credential-spec/model.ts";
 import { nameFor } from "../credential-spec/render/rendering.ts";
-import type { CredspecDependencies, Ran } from "./credspec.ts";
+import type { Ran } from "./command-line.ts";
+import type { CredspecDependencies } from "./credspec.ts";
 import { withAccessOptions, type AccessFlags } from "./directory-access.ts";
 import { describeFindings, renderSpec, specForms, type SpecForm } from "./spec-output.ts";
 

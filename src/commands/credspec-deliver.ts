@@ -9,7 +9,8 @@ import { parseEndpoint, type EngineEndpoint } from "../container-engine/endpoint
 import { configError, type ConfigFault } from "../errors.ts";
 import type { LogLevel } from "../observe/log.ts";
 import { durationMs, existingFolder, throwIfFaulty } from "./command-line.ts";
-import type { CredspecDependencies, Ran } from "./credspec.ts";
+import type { Ran } from "./command-line.ts";
+import type { CredspecDependencies } from "./credspec.ts";
 
 interface DeliverFlags {
   readonly manifests: string;

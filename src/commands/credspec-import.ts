@@ -9,7 +9,8 @@ import { lintFound } from "../credential-spec/lint-sources.ts";
 import { readDocuments } from "../credential-spec/read-documents.ts";
 import { nameFor } from "../credential-spec/render/rendering.ts";
 import { configError } from "../errors.ts";
-import type { CredspecDependencies, Ran } from "./credspec.ts";
+import type { Ran } from "./command-line.ts";
+import type { CredspecDependencies } from "./credspec.ts";
 import { readFiles } from "./credspec-lint.ts";
 import { describeFindings, renderSpec, specForms, type SpecForm } from "./spec-output.ts";
 

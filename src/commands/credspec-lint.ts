@@ -14,7 +14,8 @@ import {
 import { lintSources, lintSourcesByDirectory, type LintInput } from "../credential-spec/lint-sources.ts";
 import { version } from "../version.ts";
 import type { CommandIo } from "./command-io.ts";
-import type { CredspecDependencies, Ran } from "./credspec.ts";
+import type { Ran } from "./command-line.ts";
+import type { CredspecDependencies } from "./credspec.ts";
 import { withAccessOptions, type AccessFlags } from "./directory-access.ts";
 
 /** The cluster's GMSACredentialSpecs, by name. */

@@ -18,7 +18,8 @@ import { shells, type Shell } from "../credential-spec/render/quoting.ts";
 import { nameFor, type NamedSpec, type Rendering } from "../credential-spec/render/rendering.ts";
 import { configNameFor, renderService, renderStack } from "../credential-spec/render/swarm.ts";
 import { configError } from "../errors.ts";
-import type { CredspecDependencies, Ran } from "./credspec.ts";
+import type { Ran } from "./command-line.ts";
+import type { CredspecDependencies } from "./credspec.ts";
 import { readFiles } from "./credspec-lint.ts";
 import { describeFindings } from "./spec-output.ts";
 

@@ -2,7 +2,7 @@
  * `sallyport credspec lint | create | import | render | deliver`.
  * @module
  */
-import { createProgram, runProgram } from "./command-line.ts";
+import { createProgram, runProgram, type Ran } from "./command-line.ts";
 import { processIo, type CommandIo } from "./command-io.ts";
 import { addCreate } from "./credspec-create.ts";
 import { addDeliver } from "./credspec-deliver.ts";
@@ -21,9 +21,6 @@ export interface CredspecDependencies {
 }
 
 export type OpenDirectory = (flags: AccessFlags) => Promise<AccountDirectory & { close(): Promise<void> }>;
-
-/** A sub-command's action: the exit code of what it did. */
-export type Ran = (exitCode: Promise<number>) => Promise<void>;
 
 export function run(args: readonly string[]): Promise<number> {
   return runCredspec(args, { io: processIo(), clusterSpecs: readClusterSpecs, openDirectory: askDirectory });

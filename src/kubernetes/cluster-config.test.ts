@@ -137,6 +137,27 @@ describe("a kubeconfig", () => {
     assert.deepEqual(await shown(config), { ...nothing, token: "one" });
   });
 
+  test("a context that is asked for counts instead of the current one, and has to be there", async (t) => {
+    const other = { name: "other", context: { cluster: "k2", user: "", namespace: "there" } };
+    const document = {
+      ...kubeconfig(),
+      contexts: [{ name: "c", context: { cluster: "k", user: "u" } }, other],
+      clusters: [
+        { name: "k", cluster: { server: "https://api.contoso.com" } },
+        { name: "k2", cluster: { server: "https://other.contoso.com" } },
+      ],
+    };
+    const path = join(await folderOf(t, { config: document }), "config");
+    const loadOf = (context: string): Promise<ClusterConfig> =>
+      loadClusterConfig({ kubeconfig: path, context, clock: new FakeClock() });
+
+    const { server, namespace } = await loadOf("other");
+    const refusal = loadOf("third");
+
+    assert.deepEqual({ server, namespace }, { server: "https://other.contoso.com", namespace: "there" });
+    await assert.rejects(refusal, /the context "third" is not among its contexts/);
+  });
+
   const refused: readonly (readonly [string, unknown, RegExp])[] = [
     ["no YAML", "a: [", /it is no YAML/],
     ["nothing", "", /no current-context/],

@@ -56,6 +56,8 @@ const execTimeoutMs = 60_000;
 export interface ClusterConfigOptions {
   /** Path (or several, as KUBECONFIG has them); absent: the pod's service account. */
   readonly kubeconfig: string | undefined;
+  /** One of the kubeconfig's contexts; absent: its current one. */
+  readonly context?: string | undefined;
   readonly clock: Clock;
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Where the service account's files are mounted. */
@@ -66,7 +68,7 @@ export interface ClusterConfigOptions {
 export async function loadClusterConfig(options: ClusterConfigOptions): Promise<ClusterConfig> {
   return options.kubeconfig === undefined || options.kubeconfig === ""
     ? await inCluster(options)
-    : await fromKubeconfig(options.kubeconfig, options.clock);
+    : await fromKubeconfig(options.kubeconfig, options.context, options.clock);
 }
 
 async function inCluster(options: ClusterConfigOptions): Promise<ClusterConfig> {
@@ -163,7 +165,11 @@ interface Placed<T> {
   readonly folder: string;
 }
 
-async function fromKubeconfig(paths: string, clock: Clock): Promise<ClusterConfig> {
+async function fromKubeconfig(
+  paths: string,
+  wanted: string | undefined,
+  clock: Clock,
+): Promise<ClusterConfig> {
   const files = paths.split(delimiter).filter((path) => path !== "");
   const where = `kubeconfig ${paths}`;
   const parsed = (
@@ -183,13 +189,15 @@ async function fromKubeconfig(paths: string, clock: Clock): Promise<ClusterConfi
     }
     return undefined;
   };
-  const contextName = parsed
-    .map(({ config }) => config["current-context"])
-    .find((name) => name !== undefined && name !== "");
+  const contextName =
+    wanted ??
+    parsed.map(({ config }) => config["current-context"]).find((name) => name !== undefined && name !== "");
   if (contextName === undefined) throw faulty(where, "it has no current-context");
   const context = find(contextName, (config) => config.contexts)?.entry.context;
-  if (context === undefined)
-    throw faulty(where, `its current-context "${contextName}" is not among its contexts`);
+  if (context === undefined) {
+    const what = wanted === undefined ? "its current-context" : "the context";
+    throw faulty(where, `${what} "${contextName}" is not among its contexts`);
+  }
   const cluster = find(context.cluster, (config) => config.clusters);
   if (cluster === undefined)
     throw faulty(where, `its cluster "${context.cluster}" is not among its clusters`);
