@@ -44,7 +44,7 @@ export const errorTable = {
   E_CERTIFICATES: {
     message: "The certificates in {path} cannot be used: {detail}",
     remedy:
-      "Put ca/ca.crt, server/tls.crt, server/tls.key, client/tls.crt and client/tls.key there, or leave --tls-dir out.",
+      "Put ca/ca.crt, server/tls.crt, server/tls.key, client/tls.crt and client/tls.key there, the leaves signed by that authority, or leave --tls-dir out.",
     exitCode: 1,
   },
   E_KEY_VAULT_DIRECTORY_TAKEN: {

@@ -67,12 +67,31 @@ const contoso = {
 
 const inManagerMode = { certificates: { mode: "certManager" } };
 
-function certificate(what: string): z.ZodType {
+interface Times {
+  readonly duration: string;
+  readonly renewBefore: string;
+}
+const leaf = { standard: { duration: "2160h", renewBefore: "360h" }, other: { duration: "720h", renewBefore: "240h" } };
+/** cert-manager renews no leaf because its authority was renewed: the old one has to outlive all that it signed. */
+const authority = {
+  standard: { duration: "8760h", renewBefore: "2880h" },
+  other: { duration: "17520h", renewBefore: "2400h" },
+  remark: " Longer than the lives of the other two, which its predecessor signed.",
+};
+
+function certificate(
+  what: string,
+  times: { readonly standard: Times; readonly other: Times; readonly remark?: string },
+): z.ZodType {
   return group(`${what} that cert-manager makes.`, {
-    duration: value(goDuration, "2160h", { about: "Its life.", example: "720h", with: inManagerMode }),
-    renewBefore: value(goDuration, "360h", {
-      about: "When it is renewed before its end.",
-      example: "240h",
+    duration: value(goDuration, times.standard.duration, {
+      about: "Its life.",
+      example: times.other.duration,
+      with: inManagerMode,
+    }),
+    renewBefore: value(goDuration, times.standard.renewBefore, {
+      about: `When it is renewed before its end.${times.remark ?? ""}`,
+      example: times.other.renewBefore,
       with: inManagerMode,
     }),
     privateKey: value(
@@ -186,13 +205,13 @@ export const gmsaAccountProviderValues = z.strictObject({
         example: true,
       }),
       version: formerValue("The API is always cert-manager.io/v1."),
-      caCert: certificate("The authority"),
-      clientCert: certificate("The plugin's certificate"),
-      serverCert: certificate("The service's certificate"),
+      caCert: certificate("The authority", authority),
+      clientCert: certificate("The plugin's certificate", leaf),
+      serverCert: certificate("The service's certificate", leaf),
     }),
     caSecretName: value(objectName, "", {
       about:
-        "Secret whose `ca.crt` (or `tls.crt`) is the authority's certificate; its key is never mounted. Empty: `ca-cert` with the mode `secret`, `<release>-ca` with `certManager`.",
+        "Secret of the authority. With the mode `secret` (empty: `ca-cert`) its `ca.crt` is mounted and nothing else; with `certManager` (empty: `<release>-ca`) nothing of it: cert-manager puts the authority into the other two, too.",
       example: "corporate-ca",
       with: { certificates: { mode: "secret" } },
     }),

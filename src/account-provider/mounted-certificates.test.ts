@@ -1,12 +1,22 @@
 import assert from "node:assert/strict";
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { generateKeyPairSync, sign, type KeyObject } from "node:crypto";
+import { appendFileSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { temporaryFolder } from "../../test/temporary-folder.ts";
 import { systemClock } from "../clock.ts";
 import { silentLog } from "../observe/log.ts";
-import { createAuthority, type CertificateAuthority } from "../pki/authority.ts";
+import { createAuthority, loadAuthority, type CertificateAuthority } from "../pki/authority.ts";
+import {
+  basicConstraints,
+  encodeCertificate,
+  encodeCommonName,
+  keyUsage,
+  signatureAlgorithms,
+} from "../pki/certificate-encoding.ts";
 import type { KeyType } from "../pki/certificate.ts";
+import { encodePem } from "../pki/pem.ts";
+import { Secret } from "../secret.ts";
 import { openMountedCertificates } from "./mounted-certificates.ts";
 import type { ProviderCertificates } from "./provider-certificates.ts";
 
@@ -19,6 +29,37 @@ async function authority(): Promise<CertificateAuthority> {
     lifetimeMs: hour,
     clock: systemClock,
   });
+}
+
+/** An authority that is no root itself. */
+async function authorityUnderRoot(): Promise<{
+  readonly root: string;
+  readonly between: string;
+  readonly authority: CertificateAuthority;
+}> {
+  const certify = async (name: string, publicKey: KeyObject, signingKey: KeyObject): Promise<string> => {
+    const der = await encodeCertificate(
+      {
+        issuer: encodeCommonName("root"),
+        subject: encodeCommonName(name),
+        notBefore: Date.now() - hour,
+        notAfter: Date.now() + hour,
+        publicKey: publicKey.export({ type: "spki", format: "der" }),
+        extensions: [basicConstraints({ ca: true, pathLength: 1 }), keyUsage("keyCertSign")],
+      },
+      {
+        algorithm: signatureAlgorithms.ecdsaSha256,
+        sign: (bytes) => Promise.resolve(sign("sha256", bytes, signingKey)),
+      },
+    );
+    return encodePem("CERTIFICATE", der);
+  };
+  const [rootKey, betweenKey] = [0, 1].map(() => generateKeyPairSync("ec", { namedCurve: "P-256" }));
+  assert.ok(rootKey && betweenKey);
+  const root = await certify("root", rootKey.publicKey, rootKey.privateKey);
+  const between = await certify("between", betweenKey.publicKey, rootKey.privateKey);
+  const key = new Secret(betweenKey.privateKey.export({ type: "pkcs8", format: "pem" }).toString());
+  return { root, between, authority: loadAuthority(between, key, systemClock) };
 }
 
 interface Written {
@@ -142,5 +183,105 @@ suite("certificates made by somebody else", () => {
     assert.equal(certificates.current(), before);
     assert.match(certificates.fault() ?? "", /client\/tls\.crt/);
     certificates.close();
+  });
+
+  test("stay in use while the authority was renewed and the leaves were not, and say why", async (t) => {
+    const folder = temporaryFolder(t);
+    await write(folder, await authority());
+    const certificates = await open(folder);
+    const before = certificates.current();
+
+    writeFileSync(join(folder, "ca", "ca.crt"), (await authority()).certificatePem);
+    while (certificates.fault() === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+
+    assert.equal(certificates.current(), before);
+    assert.match(certificates.fault() ?? "", /server\/tls\.crt leads to none of the authorities/);
+    certificates.close();
+  });
+
+  for (const side of ["server", "client"] as const) {
+    test(`are refused when the ${side}'s is of another authority with the same name`, async (t) => {
+      const folder = temporaryFolder(t);
+      await write(folder, await authority());
+      const other = await (
+        await authority()
+      ).issue({ commonName: "x", dnsNames: ["localhost"], usage: side, keyType: "ec-p256", lifetimeMs: hour });
+      writeFileSync(join(folder, side, "tls.crt"), other.certificatePem);
+      writeFileSync(join(folder, side, "tls.key"), other.privateKeyPem.reveal());
+
+      await assert.rejects(open(folder), new RegExp(`${side}/tls\\.crt leads to none of the authorities`));
+    });
+  }
+
+  test("are refused when the authority is not of this time", async (t) => {
+    const folder = temporaryFolder(t);
+    const later = await createAuthority({
+      commonName: "somebody else",
+      keyType: "ec-p256",
+      lifetimeMs: hour,
+      clock: { ...systemClock, now: () => Date.now() + hour },
+    });
+    await write(folder, later);
+
+    await assert.rejects(open(folder), /leads to none of the authorities, or to one that is out of date/);
+  });
+
+  test("may lead to the authority over others in the same file", async (t) => {
+    const folder = temporaryFolder(t);
+    const { root, between, authority: signing } = await authorityUnderRoot();
+    await write(folder, signing);
+    for (const side of ["server", "client"]) appendFileSync(join(folder, side, "tls.crt"), between);
+    writeFileSync(join(folder, "ca", "ca.crt"), root);
+    const certificates = await open(folder);
+    assert.equal(certificates.current().authorities.length, 1);
+    certificates.close();
+
+    // TLS wants the root, whatever is trusted below it.
+    writeFileSync(join(folder, "ca", "ca.crt"), between);
+    await assert.rejects(open(folder), /leads to none of the authorities/);
+    writeFileSync(join(folder, "ca", "ca.crt"), `${between}${root}`);
+    (await open(folder)).close();
+  });
+
+  test("of two authorities are both used when each leaf brings its own, as cert-manager renews them", async (t) => {
+    const folder = temporaryFolder(t);
+    const [old, next] = [await authority(), await authority()];
+    await write(folder, old);
+    rmSync(join(folder, "ca"), { recursive: true });
+    for (const side of ["server", "client"])
+      writeFileSync(join(folder, side, "ca.crt"), old.certificatePem);
+    const certificates = await open(folder);
+    const authorities = (): readonly string[] =>
+      certificates.current().authorities.map(({ certificatePem }) => certificatePem);
+    assert.deepEqual(authorities(), [old.certificatePem]);
+
+    await nextSet(certificates, async () => {
+      const server = await next.issue({
+        commonName: "x",
+        dnsNames: ["localhost"],
+        usage: "server",
+        keyType: "ec-p256",
+        lifetimeMs: hour,
+      });
+      writeFileSync(join(folder, "server", "tls.key"), server.privateKeyPem.reveal());
+      writeFileSync(join(folder, "server", "tls.crt"), server.certificatePem);
+      writeFileSync(join(folder, "server", "ca.crt"), next.certificatePem);
+    });
+
+    assert.deepEqual(authorities(), [next.certificatePem, old.certificatePem]);
+    assert.equal(
+      certificates.current().tls.clientAuthoritiesPem,
+      `${next.certificatePem}${old.certificatePem}`,
+    );
+    assert.equal(certificates.fault(), undefined);
+    certificates.close();
+  });
+
+  test("are refused when no authority is there at all", async (t) => {
+    const folder = temporaryFolder(t);
+    await write(folder, await authority());
+    rmSync(join(folder, "ca", "ca.crt"));
+
+    await assert.rejects(open(folder), /neither ca\/ca\.crt nor server\/ca\.crt nor client\/ca\.crt is there/);
   });
 });

@@ -1,15 +1,18 @@
 /**
  * Certificates made by somebody else (cert-manager, an enterprise's own authority) and mounted as a folder:
  *
- *     ca/ca.crt            authority of both sides
- *     server/tls.crt, tls.key
- *     client/tls.crt, tls.key
+ *     ca/ca.crt            authorities of both sides
+ *     server/tls.crt, tls.key, ca.crt
+ *     client/tls.crt, tls.key, ca.crt
+ *
+ * The authorities are all of the three files `ca.crt` that are there. cert-manager writes beside each leaf the authority that
+ * signed it, and renews one leaf after the other: for a while the two are not the same.
  *
  * Read again whenever anything below the folder changes, also by the symlink swap of a Kubernetes volume, where the
  * watched file itself never changes. What is new is used only when all of it fits together; else the old stays.
  * @module
  */
-import { createHash } from "node:crypto";
+import { createHash, type X509Certificate } from "node:crypto";
 import { watch, type FSWatcher } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,6 +23,7 @@ import {
   extendedKeyUsages,
   inspectCertificate,
   matchesKey,
+  openCertificate,
   type CertificateFacts,
 } from "../pki/certificate.ts";
 import { certificatesIn } from "../pki/pem.ts";
@@ -137,21 +141,23 @@ async function load(options: MountedCertificatesOptions): Promise<Loaded> {
   const { clock, folder, legacyPlugin } = options;
   const broken = (detail: string, cause?: unknown): SallyportError =>
     new SallyportError("E_CERTIFICATES", { path: folder, detail }, { cause });
-  const names = [
-    "ca/ca.crt",
-    "server/tls.crt",
-    "server/tls.key",
-    "client/tls.crt",
-    "client/tls.key",
-  ] as const;
-  const texts = await Promise.all(
-    names.map((name) =>
-      readFile(join(folder, name), "utf8").catch((error: unknown) => {
+  const read = (name: string): Promise<string> =>
+    readFile(join(folder, name), "utf8").catch((error: unknown) => {
+      throw broken(`${name} cannot be read: ${reasonOf(error)}`, error);
+    });
+  const [serverPem, serverKey, clientPem, clientKey, ...authorityFiles] = await Promise.all([
+    read("server/tls.crt"),
+    read("server/tls.key"),
+    read("client/tls.crt"),
+    read("client/tls.key"),
+    ...(["ca/ca.crt", "server/ca.crt", "client/ca.crt"] as const).map(async (name) => ({
+      name,
+      text: await readFile(join(folder, name), "utf8").catch((error: unknown) => {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
         throw broken(`${name} cannot be read: ${reasonOf(error)}`, error);
       }),
-    ),
-  );
-  const [authoritiesPem = "", serverPem = "", serverKey = "", clientPem = "", clientKey = ""] = texts;
+    })),
+  ]);
   const server = checked("server", serverPem, new Secret(serverKey));
   const client = checked("client", clientPem, new Secret(clientKey));
   const now = clock.now();
@@ -165,21 +171,35 @@ async function load(options: MountedCertificatesOptions): Promise<Loaded> {
       throw broken(`${side}/tls.crt lacks the extended key usage "${side} authentication"`);
     }
   }
-  let authorities: readonly string[];
-  try {
-    authorities = certificatesIn(authoritiesPem);
-  } catch (error) {
-    throw broken(`ca/ca.crt holds no certificates: ${reasonOf(error)}`, error);
+  const authorities = new Set<string>();
+  for (const { name, text } of authorityFiles) {
+    if (text === undefined) continue;
+    try {
+      for (const certificate of certificatesIn(text)) authorities.add(certificate);
+    } catch (error) {
+      throw broken(`${name} holds no certificates: ${reasonOf(error)}`, error);
+    }
   }
-  if (authorities.length === 0) throw broken("ca/ca.crt holds no certificate");
+  if (authorities.size === 0) throw broken("neither ca/ca.crt nor server/ca.crt nor client/ca.crt is there");
+  for (const [side, chain] of [
+    ["server", serverPem],
+    ["client", clientPem],
+  ] as const) {
+    if (!leadsToAuthority(certificatesIn(chain), [...authorities], now)) {
+      throw broken(`${side}/tls.crt leads to none of the authorities, or to one that is out of date`);
+    }
+  }
   if (legacyPlugin && !client.facts.keyType.startsWith("rsa")) {
     throw broken(
       "client/tls.key is not RSA, as the released plugin needs it; use an RSA key or --no-legacy-plugin",
     );
   }
+  const authoritiesPem = [...authorities].join("");
   return {
     client: client.facts,
-    digest: createHash("sha256").update(texts.join("\0")).digest("hex"),
+    digest: createHash("sha256")
+      .update([authoritiesPem, serverPem, serverKey, clientPem, clientKey].join("\0"))
+      .digest("hex"),
     set: {
       tls: {
         identities: [{ chainPem: serverPem, privateKeyPem: server.key }],
@@ -193,7 +213,7 @@ async function load(options: MountedCertificatesOptions): Promise<Loaded> {
           ? { pfx: encodePkcs12({ certificatePem: clientPem, privateKeyPem: client.key, password: "" }) }
           : {}),
       },
-      authorities: authorities.map((certificatePem) => ({
+      authorities: [...authorities].map((certificatePem) => ({
         thumbprint: inspectCertificate(certificatePem).thumbprintSha1,
         certificatePem,
       })),
@@ -213,4 +233,27 @@ async function load(options: MountedCertificatesOptions): Promise<Loaded> {
     }
     throw broken(`${side}/tls.key does not belong to ${side}/tls.crt`);
   }
+}
+
+/**
+ * Whether a chain, its leaf first, reaches a root among the authorities, over the certificates of both, all of them of
+ * this time: what TLS asks on either side.
+ */
+function leadsToAuthority(chain: readonly string[], authorities: readonly string[], now: number): boolean {
+  const roots = new Set(authorities.map((pem) => openCertificate(pem).fingerprint256));
+  const issuers = [...authorities, ...chain.slice(1)].map(openCertificate);
+  const seen = new Set<string>();
+  const queue = chain.slice(0, 1).map(openCertificate);
+  for (const certificate of queue) {
+    if (seen.has(certificate.fingerprint256)) continue;
+    seen.add(certificate.fingerprint256);
+    if (certificate.validFromDate.getTime() > now || certificate.validToDate.getTime() <= now) continue;
+    if (roots.has(certificate.fingerprint256) && isIssuedBy(certificate, certificate)) return true;
+    queue.push(...issuers.filter((issuer) => isIssuedBy(certificate, issuer)));
+  }
+  return false;
+}
+
+function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
+  return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
 }
