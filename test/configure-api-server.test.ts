@@ -122,3 +122,35 @@ test("waits for the kubeconfig: an API server without it does not start", async 
   assert.match(output, /start the authenticator first/);
   assert.equal(node.read(), original);
 });
+
+/** A manifest whose API server asks a webhook, with the lines that whoever set it up added. */
+function asking(...flags: readonly string[]): string {
+  const lines = ["- kube-apiserver", ...flags.map((flag) => `- --authentication-token-webhook-${flag}`)];
+  return original.replace("- kube-apiserver\n", `${lines.join("\n    ")}\n`);
+}
+
+const elsewhere = asking("config-file=/etc/other.yaml", "version=v1");
+for (const [form, other] of [
+  ["plain", elsewhere],
+  ["in quotes", elsewhere.replace(/(--.*other\.yaml)/, '"$1"')],
+]) {
+  test(`takes nothing away from an API server that asks another webhook (${form})`, async (t) => {
+    const node = controlPlaneNode(t, other);
+
+    const { code, output } = await node.run("--undo");
+    assert.equal(code, 1);
+    assert.match(output, /asks \/etc\/other\.yaml.*--kubeconfig/);
+    assert.equal(node.read(), other);
+    assert.equal((await node.run()).code, 1);
+    assert.equal(node.read(), other);
+  });
+}
+
+test("takes away its own version of reviews alone", async (t) => {
+  const own = asking("version=v1");
+  const node = controlPlaneNode(t, own);
+  await node.run();
+
+  assert.equal((await node.run("--undo")).code, 0);
+  assert.equal(node.read(), own);
+});

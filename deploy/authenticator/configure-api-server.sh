@@ -4,7 +4,8 @@
 #   configure-api-server.sh [--manifest FILE] [--kubeconfig FILE] [--backups FOLDER] [--undo]
 #
 # May be run again: what is there is left alone. The manifest is copied to the backups folder before each change, and is
-# replaced in one step; --undo takes away exactly what was added. The kubelet restarts the API server by itself.
+# replaced in one step; --undo takes away exactly what was added, and nothing where another webhook is asked. The kubelet
+# restarts the API server by itself.
 set -eu
 
 manifest=/etc/kubernetes/manifests/kube-apiserver.yaml
@@ -37,12 +38,19 @@ mkdir -p "$backups"
 work=$(mktemp "$backups/.kube-apiserver.XXXXXX")
 trap 'rm -f "$work"' EXIT
 
+# What the API server asks now, without the quotes that a manifest may have.
+asked=$(sed -n "s/^ *- [\"']\{0,1\}$flag=//p" "$manifest" | tr -d "\"'")
+
 if [ "$undo" = yes ]; then
+  if [ -n "$asked" ] && [ "$asked" != "$kubeconfig" ]; then
+    fail "the API server asks $asked, not $kubeconfig; nothing was changed. If that file is the authenticator's, name it with --kubeconfig."
+  fi
   # Every added line is known by its text; a block is a "- " line with what is indented below it.
   awk -v flag="$flag" -v name="$name" '
     function flush() { if (!drop) printf "%s", block; block = ""; drop = 0 }
-    /^ *- --authentication-token-webhook-version=v1$/ && seen_flag { next }
-    index($0, "- " flag "=") && /^ *- / { seen_flag = 1; next }
+    after_flag && /^ *- --authentication-token-webhook-version=v1$/ { after_flag = 0; next }
+    { after_flag = 0 }
+    index($0, flag "=") && /^ *- / { after_flag = 1; next }
     /^ *- / { flush(); match($0, /^ */); depth = RLENGTH; block = $0 "\n"; next }
     { match($0, /^ */); if (block != "" && RLENGTH > depth) { block = block $0 "\n" } else { flush(); print } }
     { if (block != "" && $0 ~ ("^ *name: " name "$")) drop = 1 }
@@ -50,9 +58,9 @@ if [ "$undo" = yes ]; then
   ' "$manifest" >"$work"
 else
   [ -s "$kubeconfig" ] || fail "$kubeconfig is not there: start the authenticator first, its init container writes it"
-  if grep -q -- "- $flag=" "$manifest"; then
-    grep -q -- "- $flag=$kubeconfig\$" "$manifest" ||
-      fail "the API server already asks another webhook ($(grep -o -- "$flag=.*" "$manifest")); it can ask only one"
+  if [ -n "$asked" ]; then
+    [ "$asked" = "$kubeconfig" ] ||
+      fail "the API server already asks another webhook ($asked); it can ask only one"
     echo "$manifest is configured already."
     exit 0
   fi

@@ -1,6 +1,13 @@
-{{/* Objects are named by release, so that two releases live in one namespace. Room is left for the longest suffix. */}}
+{{/*
+  Objects are named by release, so that two releases live in one namespace. Room is left for the longest suffix; what is
+  cut off leaves a hash, so that two long names stay different.
+*/}}
 {{- define "sallyport.fullname" -}}
-{{- .Values.nameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- $name := .Values.nameOverride | default .Release.Name -}}
+{{- if gt (len $name) 40 -}}
+{{- $name = printf "%s-%s" (trunc 31 $name | trimSuffix "-" | trimSuffix ".") (sha256sum $name | trunc 8) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{- define "sallyport.namespace" -}}
@@ -10,20 +17,26 @@
 {{- define "sallyport.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: sallyport
 chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-release: {{ .Release.Name }}
+release: {{ .Release.Name | quote }}
 heritage: {{ .Release.Service }}
 {{- end -}}
 
-{{/* Takes a dict of `root` and `image`. */}}
+{{/*
+  An image, quoted. Takes a dict of `root` and `image`, and with `fallback` the image whose repository and tag count where
+  that one has none.
+*/}}
 {{- define "sallyport.image" -}}
-{{- $registry := dig "cattle" "systemDefaultRegistry" "" (.root.Values.global | default dict) -}}
-{{- if $registry }}{{ trimSuffix "/" $registry }}/{{ end -}}
-{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- $global := .root.Values.global | default dict -}}
+{{- $registry := dig "cattle" "systemDefaultRegistry" "" $global | default (dig "systemDefaultRegistry" "" $global) -}}
+{{- $fallback := .fallback | default dict -}}
+{{- $repository := .image.repository | default $fallback.repository -}}
+{{- $tag := .image.tag | default $fallback.tag | default .root.Chart.AppVersion -}}
+{{- printf "%s%s:%s" (ternary (printf "%s/" (trimSuffix "/" $registry)) "" (ne $registry "")) $repository $tag | quote -}}
 {{- end -}}
 
 {{- define "sallyport.pullSecrets" -}}
@@ -31,12 +44,26 @@ heritage: {{ .Release.Service }}
 imagePullSecrets:
 {{- range . }}
   {{- if kindIs "string" . }}
-  - name: {{ . }}
+  - name: {{ quote . }}
   {{- else }}
-  - {{ toYaml . }}
+  - {{ toJson . }}
   {{- end }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* Seconds of a duration such as 500ms, 30s, 2m or 1.5h, rounded up. */}}
+{{- define "sallyport.seconds" -}}
+{{- $number := regexFind "^[0-9.]+" . | float64 -}}
+{{- $unit := regexFind "[a-z]+$" . -}}
+{{- get (dict "ms" (divf $number 1000) "s" $number "m" (mulf $number 60) "h" (mulf $number 3600)) $unit | ceil | int -}}
+{{- end -}}
+
+{{/* Takes a dict of `root`, `since` (a version) and `sentence`: Helm takes the cluster's version, or --kube-version. */}}
+{{- define "sallyport.needsKubernetes" -}}
+{{- if semverCompare (printf "<%s-0" .since) .root.Capabilities.KubeVersion.Version -}}
+{{- fail (printf "%s Kubernetes %s, and this is %s." .sentence .since .root.Capabilities.KubeVersion.Version) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* `rollingUpdate` of the defaults is merged into whatever the operator sets, and belongs to one type alone. */}}
@@ -66,11 +93,7 @@ type: {{ .type }}
 {{- define "sallyport.jobPod" -}}
 restartPolicy: Never
 {{- include "sallyport.pullSecrets" .root }}
-nodeSelector:
-  kubernetes.io/os: linux
-  {{- with .nodeSelector }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+nodeSelector: {{- merge (dict "kubernetes.io/os" "linux") .nodeSelector | toYaml | nindent 2 }}
 tolerations:
   - { key: cattle.io/os, operator: Equal, value: linux, effect: NoSchedule }
   {{- with .tolerations }}
@@ -83,9 +106,10 @@ securityContext:
   seccompProfile: { type: RuntimeDefault }
 {{- end -}}
 
+{{/* Takes what `sallyport.image` takes. */}}
 {{- define "sallyport.jobContainer" -}}
-image: {{ include "sallyport.image" (dict "root" .root "image" .image) }}
-imagePullPolicy: {{ .image.imagePullPolicy }}
+image: {{ include "sallyport.image" . }}
+imagePullPolicy: {{ .image.imagePullPolicy | default (dig "imagePullPolicy" "" (.fallback | default dict)) | quote }}
 terminationMessagePolicy: FallbackToLogsOnError
 resources:
   requests: { cpu: 10m, memory: 64Mi }
@@ -278,8 +302,8 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: {{ $name }}
-  namespace: {{ $namespace }}
+  name: {{ quote $name }}
+  namespace: {{ quote $namespace }}
   labels: {{- include "sallyport.labels" $root | nindent 4 }}
   annotations: {{- include "sallyport.crdAnnotations" "-3" | nindent 4 }}
 automountServiceAccountToken: false
@@ -308,14 +332,14 @@ roleRef:
   name: {{ $namespace }}-{{ $name }}
 subjects:
   - kind: ServiceAccount
-    name: {{ $name }}
-    namespace: {{ $namespace }}
+    name: {{ quote $name }}
+    namespace: {{ quote $namespace }}
 ---
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: {{ $name }}
-  namespace: {{ $namespace }}
+  name: {{ quote $name }}
+  namespace: {{ quote $namespace }}
   labels: {{- include "sallyport.labels" $root | nindent 4 }}
   annotations: {{- include "sallyport.crdAnnotations" "-2" | nindent 4 }}
 data:
@@ -325,8 +349,8 @@ data:
 apiVersion: batch/v1
 kind: Job
 metadata:
-  name: {{ $name }}
-  namespace: {{ $namespace }}
+  name: {{ quote $name }}
+  namespace: {{ quote $namespace }}
   labels: {{- include "sallyport.labels" $root | nindent 4 }}
   annotations: {{- include "sallyport.crdAnnotations" "0" | nindent 4 }}
 spec:
@@ -336,21 +360,21 @@ spec:
     metadata:
       labels:
         {{- include "sallyport.labels" $root | nindent 8 }}
-        app: {{ $name }}
+        app: {{ quote $name }}
         app.kubernetes.io/component: crds
     spec:
-      serviceAccountName: {{ $name }}
+      serviceAccountName: {{ quote $name }}
       automountServiceAccountToken: true
       {{- include "sallyport.jobPod" (dict "root" $root "nodeSelector" $.nodeSelector "tolerations" $.tolerations) | nindent 6 }}
       containers:
         - name: crds
-          {{- include "sallyport.jobContainer" (dict "root" $root "image" .crds.image) | nindent 10 }}
+          {{- include "sallyport.jobContainer" (dict "root" $root "image" .crds.image "fallback" .image) | nindent 10 }}
           args: [chart-hook, apply-crds, /crds]
           volumeMounts:
             - { name: crds, mountPath: /crds, readOnly: true }
       volumes:
         - name: crds
-          configMap: { name: {{ $name }} }
+          configMap: { name: {{ quote $name }} }
 {{- end }}
 {{- end -}}
 

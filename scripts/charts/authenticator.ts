@@ -11,9 +11,11 @@ import {
   commonValues,
   flag,
   group,
-  imageValues,
+  optionalValue,
+  otherImageValues,
   podValues,
   text,
+  textMap,
   value,
 } from "./values.ts";
 
@@ -31,12 +33,22 @@ const ofForm = (keys: Readonly<Record<string, ValueForm>>): Record<string, z.Zod
 
 const keys = authenticatorConfigurationKeys();
 
+const hostPort = z.int().min(1).max(65_535);
+const directory = z.string().regex(/^\/\S+$/);
+
 /** The configuration file; `docs/reference/authenticator.md` describes the keys. */
 const configuration = z.strictObject({
   ...ofForm(keys.top),
   server: z
     .strictObject({
       ...ofForm(keys.server),
+      // The pods' ports and folders are made from these.
+      port: hostPort.optional(),
+      operationsAddress: z
+        .string()
+        .regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[1-9][0-9]{0,4}$/)
+        .optional(),
+      stateDir: directory.optional(),
       ...Object.fromEntries(mappingSections.map((name) => [name, z.array(z.unknown()).optional()])),
     })
     .optional(),
@@ -53,7 +65,7 @@ export const authenticatorValues = z.strictObject({
     { server: { backendMode: ["MountedFile", "CRD"] } },
     {
       about:
-        "More of the configuration file, see [authenticator.md](authenticator.md#configuration-file). `clusterID` comes from `clusterId`.",
+        "More of the configuration file, see [authenticator.md](authenticator.md#configuration-file). `clusterID` comes from `clusterId`; `server.port`, `operationsAddress` and `stateDir` hold for the pods as well.",
       example: {
         server: {
           region: "cn-hangzhou",
@@ -70,24 +82,23 @@ export const authenticatorValues = z.strictObject({
       },
     },
   ),
-  configMapName: value(text, "alibabacloud-auth", {
-    about: "ConfigMap that the backend ACKConfigMap reads; the only one that may be read.",
-    example: "alibabacloud-auth",
-  }),
-  stateDirectory: value(text, "/var/ack-ram-authenticator", {
-    about: "Folder of the host for certificate and keys.",
+  stateDirectory: optionalValue(directory, {
+    about:
+      "Folder of the host for certificate and keys; without it `config.server.stateDir`, else `/var/ack-ram-authenticator`.",
     example: "/var/lib/authenticator",
   }),
   kubeconfigDirectory: value(text, "/etc/kubernetes/ack-ram-authenticator", {
     about: "Folder of the host for the API server's kubeconfig.",
     example: "/etc/kubernetes/authenticator",
   }),
-  port: value(z.int().min(1).max(65_535), 21_362, {
-    about: "Port of the webhook on the host; another release on the same nodes needs another.",
+  port: optionalValue(hostPort, {
+    about:
+      "Port of the webhook on the host; another release on the same nodes needs another. Without it `config.server.port`, else 21362.",
     example: 21_364,
   }),
-  operationsPort: value(z.int().min(1).max(65_535), 21_363, {
-    about: "Port of health and metrics on the host.",
+  operationsPort: optionalValue(hostPort, {
+    about:
+      "Port of health and metrics on the host; without it that of `config.server.operationsAddress`, else 21363.",
     example: 21_365,
   }),
   user: value(z.int().min(1), 65_534, { about: "User id that it runs as.", example: 65_532 }),
@@ -101,13 +112,13 @@ export const authenticatorValues = z.strictObject({
       about: "Bring it up to date before an installation and an upgrade.",
       example: false,
     }),
-    image: group("The image of the Job that does it.", imageValues("sallyport/sallyport")),
+    image: group("The image of the Job that does it.", otherImageValues()),
   }),
   controlPlaneNodes: value(
-    anyObject,
-    { "node-role.kubernetes.io/control-plane": "" },
+    textMap,
+    {},
     {
-      about: "Labels of the nodes it runs on.",
+      about: "Labels of the nodes it runs on; empty: `node-role.kubernetes.io/control-plane`.",
       example: { "node-role.kubernetes.io/master": "" },
     },
   ),

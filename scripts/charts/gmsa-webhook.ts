@@ -12,14 +12,15 @@ import {
   formerValue,
   goDuration,
   group,
-  imageValues,
   logLevel,
   networkPolicyValues,
   objectName,
   optionalValue,
+  otherImageValues,
   podValues,
   port,
   text,
+  textMap,
   texts,
   value,
 } from "./values.ts";
@@ -86,7 +87,7 @@ export const gmsaWebhookValues = z.strictObject({
     }),
     caBundle: value(text, "", {
       about:
-        "Base64 of the authority's certificates (mode `secret`); empty: the Secret's `ca.crt`, which only an installation into a cluster can read.",
+        "The authority's certificates (mode `secret`), PEM or its base64; empty: the Secret's `ca.crt`, which only an installation into a cluster can read.",
       example: exampleBundle,
       with: { certificates: { mode: "secret" } },
     }),
@@ -136,7 +137,7 @@ export const gmsaWebhookValues = z.strictObject({
       about: "Bring it up to date before an installation and an upgrade.",
       example: false,
     }),
-    image: group("The image of the Job that does it.", imageValues("sallyport/sallyport")),
+    image: group("The image of the Job that does it.", otherImageValues()),
   }),
   credential: group("One GMSACredentialSpec, as the chart before it had it.", {
     enabled: value(flag, false, {
@@ -209,7 +210,7 @@ export const gmsaWebhookValues = z.strictObject({
   ),
   matchConditions: group("Only pods with gMSA settings are sent.", {
     enabled: value(flag, true, {
-      about: "API servers before 1.28 need false: every pod is sent then.",
+      about: "Kubernetes before 1.28 needs false: every pod is sent then.",
       example: false,
     }),
     extra: value(anyList, [], {
@@ -240,7 +241,8 @@ export const gmsaWebhookValues = z.strictObject({
     example: "5s",
   }),
   containerPort: value(z.union([port, z.string().regex(/^[0-9]{1,5}$/)]), 8443, {
-    about: "Port of the container; the Service has 443.",
+    about:
+      "Port of the container; the Service has 443. Below 1024 the pod is given a sysctl that lets everybody listen there, which `hostNetwork` does not allow.",
     example: "443",
   }),
   operationsPort: value(port, 9443, { about: "Port of health and metrics.", example: 9402 }),
@@ -260,8 +262,12 @@ export const gmsaWebhookValues = z.strictObject({
   replicaCount: value(z.int().min(0), 2, { about: "Number of replicas.", example: 3 }),
   updateStrategy: value(
     anyObject,
-    { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
-    { about: "How a new version replaces the old one.", example: { type: "Recreate" } },
+    { type: "RollingUpdate" },
+    {
+      about:
+        "How a new version replaces the old one. `rollingUpdate` is `maxUnavailable: 0` and `maxSurge: 1`; with `hostNetwork`, where two cannot listen on one node, `1` and `0`.",
+      example: { type: "Recreate" },
+    },
   ),
   topologySpreadConstraints: optionalValue(anyList, {
     about: "How replicas are spread; without it over nodes, where possible.",
@@ -274,8 +280,13 @@ export const gmsaWebhookValues = z.strictObject({
       example: 1,
     }),
     maxUnavailable: optionalValue(z.union([z.int(), z.string()]), {
-      about: "Replicas that may be missing; without either: 1.",
+      about: "Replicas that may be missing; not together with `minAvailable`; without either: 1.",
       example: "50%",
+    }),
+    unhealthyPodEvictionPolicy: value(z.enum(["", "AlwaysAllow", "IfHealthyBudget"]), "AlwaysAllow", {
+      about:
+        "A pod that is not ready takes no reviews, so nobody waits for it. Kubernetes before 1.27 needs it empty.",
+      example: "IfHealthyBudget",
     }),
   }),
   podSecurityContext: value(
@@ -294,12 +305,12 @@ export const gmsaWebhookValues = z.strictObject({
     { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } },
     {
       about: "Security context of the container.",
-      example: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
+      example: { runAsNonRoot: true },
     },
   ),
   serviceAccount: group("The service account.", {
     annotations: value(
-      anyObject,
+      textMap,
       {},
       {
         about: "Its annotations.",

@@ -50,6 +50,8 @@ export const flag = z.boolean();
 /** Whatever Kubernetes takes in this place; the API server judges it. */
 export const anyObject = z.record(z.string(), z.unknown());
 export const anyList = z.array(anyObject);
+/** Labels, annotations and selectors: Kubernetes takes nothing but texts, so a number needs quotes. */
+export const textMap = z.record(z.string(), z.string());
 export const texts = z.array(z.string());
 /** As the commands read it (`durationMs`). */
 export const duration = z.string().regex(/^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)$/);
@@ -77,6 +79,10 @@ export function commonValues(image: string): Readonly<Record<string, z.ZodType>>
           about: "Names of Secrets to pull images with, for every pod.",
           example: [{ name: "registry" }],
         }),
+        systemDefaultRegistry: value(text, "", {
+          about: "Registry that every image is taken from, as windows-gmsa's chart names it.",
+          example: "registry.example",
+        }),
         cattle: z
           .looseObject({
             systemDefaultRegistry: value(text, "", {
@@ -85,10 +91,11 @@ export function commonValues(image: string): Readonly<Record<string, z.ZodType>>
             }),
           })
           .optional()
-          .meta({ description: "As Rancher sets it." }),
+          .meta({ description: "As Rancher sets it; it comes first." }),
       })
       .optional()
       .meta({ description: "What a chart above this one hands down." }),
+    enabled: formerValue("For the `condition` of a chart that has this one as a dependency."),
     nameOverride: value(label, "", {
       about: "Name of the objects instead of the release's.",
       example: "another-name",
@@ -115,6 +122,21 @@ export function imageValues(repository: string): Readonly<Record<string, z.ZodTy
   };
 }
 
+/** An image that is the chart's own unless it is said otherwise, value by value. */
+export function otherImageValues(): Readonly<Record<string, z.ZodType>> {
+  return {
+    repository: value(text, "", {
+      about: "Where the image lies; empty: `image.repository`.",
+      example: "registry.example/other",
+    }),
+    tag: value(text, "", { about: "Its tag; empty: `image.tag`.", example: "0.0.9" }),
+    imagePullPolicy: value(z.enum(["", "IfNotPresent", "Always", "Never"]), "", {
+      about: "When to pull it; empty: `image.imagePullPolicy`.",
+      example: "Always",
+    }),
+  };
+}
+
 /** Where pods run and what they may use. */
 export function podValues(options: {
   readonly resources: object;
@@ -122,7 +144,7 @@ export function podValues(options: {
 }): Readonly<Record<string, z.ZodType>> {
   return {
     nodeSelector: value(
-      anyObject,
+      textMap,
       {},
       {
         about: "More labels that a node must have.",
@@ -156,14 +178,14 @@ export function podValues(options: {
       example: "",
     }),
     podAnnotations: value(
-      anyObject,
+      textMap,
       {},
       {
         about: "Annotations of the pods.",
         example: { "example.com/team": "identity" },
       },
     ),
-    podLabels: value(anyObject, {}, { about: "More labels of the pods.", example: { team: "identity" } }),
+    podLabels: value(textMap, {}, { about: "More labels of the pods.", example: { team: "identity" } }),
     extraArgs: value(texts, [], {
       about: "More arguments for the program, after the chart's own.",
       example: ["--log-level=warn"],
@@ -187,7 +209,7 @@ export function windowsValues(): Readonly<Record<string, z.ZodType>> {
       { windowsOptions: { hostProcess: true, runAsUserName: "NT AUTHORITY\\SYSTEM" } },
       {
         about: "Security context of pod and container: it works on the host itself.",
-        example: { windowsOptions: { hostProcess: true, runAsUserName: "NT AUTHORITY\\SYSTEM" } },
+        example: { windowsOptions: { hostProcess: true, runAsUserName: "BUILTIN\\Administrators" } },
       },
     ),
     updateStrategy: value(
@@ -223,7 +245,7 @@ export function cleanupValues(what: string): z.ZodType {
       example: [{ operator: "Exists" }],
     }),
     nodeSelector: value(
-      anyObject,
+      textMap,
       {},
       {
         about: "More labels that the Job's node must have.",

@@ -1,95 +1,285 @@
 /**
- * What single values do to the rendered objects, where the API server takes either form and so has nothing to remark. No
- * cluster is asked.
+ * What the templates make of values that work together, or against each other. Helm alone does it: no API server is asked.
  * @module
  */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { parse } from "yaml";
 
+import { runCommand, type CommandResult } from "../../guarded-process.ts";
 import type { KubernetesObject } from "../api-client.ts";
-import type { ControlPlane } from "../control-plane.ts";
 import { chartNames, chartPath, objectsIn, requiredValues, type ChartName } from "./chart.ts";
-import { suiteCluster } from "./suite-cluster.ts";
 
-let cluster: ControlPlane;
-before(async () => {
-  cluster = await suiteCluster();
-});
-after(() => cluster?.stop());
+const assets = process.env["SALLYPORT_E2E_KUBERNETES_ASSETS"] ?? "";
+const runDirectory = process.env["SALLYPORT_E2E_RUN_DIRECTORY"] ?? "";
 
 interface Rendering {
   readonly release?: string;
   readonly namespace?: string;
-  /** For `--set-json`. */
-  readonly values?: Readonly<Record<string, unknown>>;
+  readonly values?: object;
+  readonly flags?: readonly string[];
 }
 
-async function render(chart: ChartName, rendering: Rendering = {}): Promise<readonly KubernetesObject[]> {
-  const { release = "web", namespace = "contoso", values = {} } = rendering;
-  const { stdout } = await cluster.helm4([
-    "template",
-    release,
-    chartPath(chart),
-    "--namespace",
-    namespace,
-    ...requiredValues[chart],
-    ...Object.entries(values).map(([name, value]) => `--set-json=${name}=${JSON.stringify(value)}`),
-  ]);
+let written = 0;
+function template(name: ChartName, rendering: Rendering): Promise<CommandResult> {
+  const { release = "rel", namespace = "ns", values = {}, flags = [] } = rendering;
+  const file = join(runDirectory, `rendering-${String(written++)}.json`);
+  writeFileSync(file, JSON.stringify(values));
+  return runCommand(
+    join(assets, "helm4"),
+    ["template", release, chartPath(name), "--namespace", namespace, "--values", file].concat(
+      requiredValues[name],
+      flags,
+    ),
+    { environment: { HOME: runDirectory, KUBECONFIG: join(runDirectory, "no-kubeconfig") } },
+  );
+}
+
+async function objects(name: ChartName, rendering: Rendering = {}): Promise<readonly KubernetesObject[]> {
+  const { code, stdout, stderr } = await template(name, rendering);
+  assert.equal(code, 0, stderr);
   return objectsIn(stdout);
 }
 
-function only(objects: readonly KubernetesObject[], kind: string, name?: string): KubernetesObject {
-  const found = objects.filter(
-    (object) => object.kind === kind && (name === undefined || object.metadata.name === name),
-  );
-  assert.equal(found.length, 1, `${kind} ${name ?? ""}: ${String(found.length)}`);
-  return found[0] as KubernetesObject;
+/** The one object of a kind; of hooks, the Job. */
+function ofKind(all: readonly KubernetesObject[], kind: string): KubernetesObject {
+  const found = all.find((object) => object.kind === kind);
+  assert.ok(found, kind);
+  return found;
 }
 
-/** Secret, key and path of everything in the provider's folder of certificates. */
-async function mountedFiles(mode: string): Promise<readonly string[]> {
-  const daemonSet = only(
-    await render("gmsa-account-provider", { values: { "certificates.mode": mode } }),
-    "DaemonSet",
-    "web",
-  );
-  const volumes = daemonSet.spec.template.spec.volumes as readonly KubernetesObject[];
-  const sources = volumes.find((volume: KubernetesObject) => volume.name === "tls")?.projected
-    .sources as readonly KubernetesObject[];
-  return sources.flatMap(({ secret }) =>
-    (secret.items as readonly KubernetesObject[]).map(
-      (item: KubernetesObject) => `${String(secret.name)} ${String(item.key)} ${String(item.path)}`,
-    ),
-  );
+async function refusal(name: ChartName, values: object, flags: readonly string[] = []): Promise<string> {
+  const { code, stderr } = await template(name, { values, flags });
+  assert.notEqual(code, 0);
+  return stderr;
 }
 
-test("gmsa-account-provider: with cert-manager each leaf comes with the authority that signed it", async () => {
-  assert.deepEqual(await mountedFiles("certManager"), [
-    "web-server tls.crt server/tls.crt",
-    "web-server tls.key server/tls.key",
-    "web-server ca.crt server/ca.crt",
-    "web-client tls.crt client/tls.crt",
-    "web-client tls.key client/tls.key",
-    "web-client ca.crt client/ca.crt",
-  ]);
+/** Every text and number of an object, by its path. */
+function leaves(value: unknown, path = ""): readonly (readonly [string, unknown])[] {
+  if (typeof value !== "object" || value === null) return [[path, value]];
+  return Object.entries(value).flatMap(([name, each]) => leaves(each, `${path}.${name}`));
+}
+
+for (const name of ["authenticator", "gmsa-webhook"] as const) {
+  test(`${name}: the hook takes the chart's image, unless it has one of its own`, async () => {
+    const image = { repository: "mirror.example/sallyport", tag: "7", imagePullPolicy: "Always" };
+    const container = async (values: object): Promise<KubernetesObject> =>
+      ofKind(await objects(name, { values }), "Job").spec.template.spec.containers[0];
+
+    const same = await container({ image });
+    assert.deepEqual([same.image, same.imagePullPolicy], ["mirror.example/sallyport:7", "Always"]);
+    const other = await container({ image, crds: { image: { tag: "8", imagePullPolicy: "Never" } } });
+    assert.deepEqual([other.image, other.imagePullPolicy], ["mirror.example/sallyport:8", "Never"]);
+  });
+}
+
+for (const name of chartNames) {
+  test(`${name}: the registry may stand in either place of \`global\`, and \`enabled\` is for charts above`, async () => {
+    for (const global of [
+      { systemDefaultRegistry: "registry.example/" },
+      { cattle: { systemDefaultRegistry: "registry.example" }, systemDefaultRegistry: "other.example" },
+    ]) {
+      const images = (await objects(name, { values: { global, enabled: true } }))
+        .flatMap((object) => leaves(object))
+        .filter(([path]) => path.endsWith(".image"));
+
+      assert.ok(images.length > 0);
+      for (const [, image] of images) assert.match(String(image), /^registry\.example\/sallyport\//u);
+    }
+  });
+
+  test(`${name}: long release names stay different, and short`, async () => {
+    const names = await Promise.all(
+      ["one", "two"].map(async (end) =>
+        (await objects(name, { release: `a-release-with-a-name-longer-than-forty-${end}` })).map((object) =>
+          String(object.metadata.name),
+        ),
+      ),
+    );
+
+    assert.deepEqual(
+      names[0]?.filter((one) => names[1]?.includes(one)),
+      [],
+    );
+    for (const one of names.flat()) assert.ok(one.length <= 63, one);
+  });
+
+  test(`${name}: labels that are no texts are refused by name`, async () => {
+    assert.match(await refusal(name, { podLabels: { pool: 5 } }), /podLabels/u);
+    assert.match(await refusal(name, { nodeSelector: { gpu: true } }), /nodeSelector/u);
+  });
+}
+
+for (const [name, values] of [
+  ["authenticator", {}],
+  ["gmsa-webhook", { validatingAdmissionPolicy: { enabled: true } }],
+  ["gmsa-webhook", { certificates: { mode: "certManager" } }],
+] as const) {
+  test(`${name}: a release and a namespace that look like numbers are texts everywhere (${JSON.stringify(values)})`, async () => {
+    const all = await objects(name, { release: "123", namespace: "2024", values });
+    // Where a port or an id belongs, a number is one.
+    const numbers = all
+      .flatMap((object) => leaves(object, String(object.kind)))
+      .filter(([, value]) => value === 123 || value === 2024);
+
+    assert.deepEqual(numbers, []);
+    assert.ok(all.some((object) => object.metadata.name === "123" && object.metadata.namespace === "2024"));
+  });
+}
+
+test("authenticator: ports and folder of the configuration file hold for the pods", async () => {
+  const server = { port: 21_370, operationsAddress: "[::]:21371", stateDir: "/var/lib/authenticator" };
+  const all = await objects("authenticator", { values: { config: { server } } });
+  const { spec } = ofKind(all, "DaemonSet").spec.template;
+  const [container] = spec.containers;
+  const config = parse(ofKind(all, "ConfigMap").data["config.yaml"] as string) as Record<string, object>;
+
+  assert.deepEqual(config["server"], { backendMode: ["MountedFile", "CRD"], ...server });
+  assert.deepEqual(
+    container.ports.map((each: KubernetesObject) => [each.containerPort, each.hostPort]),
+    [
+      [21_370, 21_370],
+      [21_371, 21_371],
+    ],
+  );
+  assert.deepEqual(container.livenessProbe.httpGet, { host: "127.0.0.1", port: 21_371, path: "/livez" });
+  assert.ok(container.args.includes("--state-dir=/var/lib/authenticator"));
+  assert.ok(spec.initContainers[0].args.includes("--directory=/var/lib/authenticator"));
+  assert.equal(
+    spec.volumes.find((volume: KubernetesObject) => volume.name === "state").hostPath.path,
+    "/var/lib/authenticator",
+  );
 });
 
-test("gmsa-account-provider: with Secrets of one's own the authority is the one that is named", async () => {
-  assert.deepEqual(await mountedFiles("secret"), [
-    "ca-cert ca.crt ca/ca.crt",
-    "account-provider-cert tls.crt server/tls.crt",
-    "account-provider-cert tls.key server/tls.key",
-    "ccg-dll-cert tls.crt client/tls.crt",
-    "ccg-dll-cert tls.key client/tls.key",
-  ]);
-});
-
-test("gmsa-account-provider: cert-manager's authority outlives every leaf that it signed", async () => {
-  const objects = await render("gmsa-account-provider", { values: { "certificates.mode": "certManager" } });
-  const hours = (text: string): number => Number(text.replace(/h$/u, ""));
-  const authority = only(objects, "Certificate", "web-ca").spec;
-  for (const side of ["server", "client"]) {
-    const leaf = only(objects, "Certificate", `web-${side}`).spec;
-    assert.ok(hours(authority.renewBefore as string) >= hours(leaf.duration as string));
+test("authenticator: what contradicts its configuration file is refused", async () => {
+  const server = { port: 21_370, operationsAddress: "127.0.0.1:21371", stateDir: "/var/lib/authenticator" };
+  for (const values of [{ port: 21_362 }, { operationsPort: 21_363 }, { stateDirectory: "/var/other" }]) {
+    const [name = ""] = Object.keys(values);
+    assert.match(
+      await refusal("authenticator", { config: { server }, ...values }),
+      new RegExp(`${name} is \\S+ and .*config\\.server\\.\\w+ is \\S+: set one`, "u"),
+    );
   }
+  assert.match(
+    await refusal("authenticator", { config: { clusterID: "c-other" } }),
+    /clusterId is c-e2e and config\.clusterID is c-other/u,
+  );
+});
+
+test("authenticator: the control plane's nodes can be known by another label alone", async () => {
+  const selector = async (values: object): Promise<object> =>
+    ofKind(await objects("authenticator", { values }), "DaemonSet").spec.template.spec.nodeSelector;
+
+  assert.deepEqual(await selector({}), { "node-role.kubernetes.io/control-plane": "" });
+  assert.deepEqual(await selector({ controlPlaneNodes: { role: "master" }, nodeSelector: { zone: "a" } }), {
+    role: "master",
+    zone: "a",
+  });
+});
+
+async function webhookPod(values: object): Promise<KubernetesObject> {
+  return ofKind(await objects("gmsa-webhook", { values }), "Deployment").spec.template.spec;
+}
+
+test("gmsa-webhook: a port below 1024 may be listened on", async () => {
+  const own = { name: "net.ipv4.ip_unprivileged_port_start", value: "0" };
+  const more = { name: "net.ipv4.tcp_keepalive_time", value: "60" };
+
+  assert.deepEqual((await webhookPod({})).securityContext.sysctls, undefined);
+  assert.deepEqual((await webhookPod({ containerPort: "443" })).securityContext.sysctls, [own]);
+  assert.deepEqual(
+    (await webhookPod({ containerPort: 443, podSecurityContext: { sysctls: [more] } })).securityContext
+      .sysctls,
+    [more, own],
+  );
+  assert.match(
+    await refusal("gmsa-webhook", { containerPort: "443", hostNetwork: true }),
+    /have to be 1024 or more with hostNetwork/u,
+  );
+});
+
+test("gmsa-webhook: the image of the chart that came before is refused", async () => {
+  const repository = "registry.example/gmsa-webhook/k8s-gmsa-webhook";
+  assert.match(await refusal("gmsa-webhook", { image: { repository } }), /Leave image out of the values/u);
+});
+
+test("gmsa-webhook: the authority is taken as PEM and as its base64, and nothing else is", async () => {
+  const pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+  const base64 = Buffer.from(pem).toString("base64");
+  const bundle = async (caBundle: string): Promise<string> =>
+    ofKind(
+      await objects("gmsa-webhook", { values: { certificates: { mode: "secret", caBundle } } }),
+      "ValidatingWebhookConfiguration",
+    ).webhooks[0].clientConfig.caBundle;
+
+  assert.equal(await bundle(pem), base64);
+  assert.equal(await bundle(base64), base64);
+  assert.equal(await bundle(`${base64.slice(0, 64)}\n${base64.slice(64)}\n`), base64);
+  assert.match(
+    await refusal("gmsa-webhook", { certificates: { mode: "secret", caBundle: "authority" } }),
+    /certificates\.caBundle is neither certificates in PEM nor the base64 of such/u,
+  );
+});
+
+test("gmsa-webhook: names of callers are texts, whatever they hold", async () => {
+  const names = ["true", "CN: api", "#1"];
+  const pod = await webhookPod({ apiServerClient: { caConfigMapName: "ca", names } });
+
+  for (const name of names) assert.ok(pod.containers[0].args.includes(`--client-name=${name}`), name);
+});
+
+test("gmsa-webhook: a pod is given the time that its stop takes", async () => {
+  for (const [values, seconds] of [
+    [{}, 30],
+    [{ drain: "2m" }, 135],
+    [{ drain: "1h", linger: "1500ms" }, 3612],
+  ] as const) {
+    assert.equal((await webhookPod(values)).terminationGracePeriodSeconds, seconds);
+  }
+});
+
+test("gmsa-webhook: on the host's network an old pod makes room for the new one", async () => {
+  const strategy = async (values: object): Promise<object> =>
+    ofKind(await objects("gmsa-webhook", { values }), "Deployment").spec.strategy;
+
+  assert.deepEqual(await strategy({}), {
+    type: "RollingUpdate",
+    rollingUpdate: { maxUnavailable: 0, maxSurge: 1 },
+  });
+  assert.deepEqual(await strategy({ hostNetwork: true }), {
+    type: "RollingUpdate",
+    rollingUpdate: { maxUnavailable: 1, maxSurge: 0 },
+  });
+  assert.deepEqual(
+    await strategy({ hostNetwork: true, updateStrategy: { rollingUpdate: { maxUnavailable: "50%" } } }),
+    { type: "RollingUpdate", rollingUpdate: { maxUnavailable: "50%", maxSurge: 0 } },
+  );
+});
+
+test("gmsa-webhook: a budget says one of two things", async () => {
+  assert.match(
+    await refusal("gmsa-webhook", { podDisruptionBudget: { minAvailable: 1, maxUnavailable: 1 } }),
+    /minAvailable and podDisruptionBudget\.maxUnavailable exclude each other/u,
+  );
+});
+
+test("gmsa-webhook: what an older Kubernetes does not know is asked to be turned off", async () => {
+  const old = ["--kube-version=1.24"];
+  const without = {
+    matchConditions: { enabled: false },
+    podDisruptionBudget: { unhealthyPodEvictionPolicy: "" },
+  };
+
+  assert.match(await refusal("gmsa-webhook", {}, old), /matchConditions\.enabled \(set it to false/u);
+  assert.match(
+    await refusal("gmsa-webhook", { matchConditions: { enabled: false } }, old),
+    /unhealthyPodEvictionPolicy \(set it to the empty text\) needs Kubernetes 1\.27/u,
+  );
+  assert.match(
+    await refusal("gmsa-webhook", { ...without, validatingAdmissionPolicy: { enabled: true } }, old),
+    /validatingAdmissionPolicy\.enabled needs Kubernetes 1\.30/u,
+  );
+  await objects("gmsa-webhook", { values: without, flags: old });
 });
