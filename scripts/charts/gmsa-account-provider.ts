@@ -167,6 +167,11 @@ export const gmsaAccountProviderValues = z.strictObject({
       "First half of the plugin input and name of the host directory; empty: the namespace. Two releases of one namespace on the same nodes need two.",
     example: "contoso-web",
   }),
+  refuseSharedHostDirectory: value(flag, true, {
+    about:
+      "Refuse to be installed while another release serves the same host directory on the same nodes. Helm lists the DaemonSets of all namespaces for that: false for whoever may not.",
+    example: false,
+  }),
   credentialSpecs: value(z.array(credentialSpec), [], {
     about:
       "GMSACredentialSpecs for this account, each with a ClusterRole that lets use it. `name`; `account` (default: the name), `domain.{dnsName, forestName, netbiosName, sid, guid}`, `additionalAccounts`; or all of it as `credspec`. `serviceAccounts`: who gets a RoleBinding. `pluginInput` (default: `<pluginNamespace>:<secretName>`), `pluginGuid`.",

@@ -19,7 +19,13 @@ import {
 export const gmsaPluginInstallerValues = z.strictObject({
   ...commonValues("sallyport/sallyport-windows"),
   takeOver: value(flag, false, {
-    about: "Take the class id of Rancher's plugin also where that is installed.",
+    about:
+      "Take the class ids also where another plugin has them: Rancher's, and Microsoft's with `answerKeyVaultPlugin`.",
+    example: true,
+  }),
+  answerKeyVaultPlugin: value(flag, false, {
+    about:
+      "Answer to the class id of Microsoft's Azure Key Vault plugin, too ([when](../how-to/install-ccg-plugin.md)).",
     example: true,
   }),
   authenticatedUsers: value(flag, false, {

@@ -235,11 +235,12 @@ export function networkPolicyValues(more: Readonly<Record<string, z.ZodType>> = 
 export function cleanupValues(what: string): z.ZodType {
   return group(`What happens after \`helm uninstall\`: ${what}.`, {
     enabled: value(flag, true, { about: "Do it at all.", example: false }),
-    timeout: value(duration, "5m", {
-      about: "How long to wait for nodes; those that were not reached are named and left.",
+    timeout: value(duration, "3m", {
+      about:
+        "How long to wait for nodes; those that were not reached are named and left. Keep it two minutes below Helm's own `--timeout` (5m).",
       example: "90s",
     }),
-    image: group("The Linux image of the Job that waits.", imageValues("sallyport/sallyport")),
+    image: group("The Linux image of the Job that waits.", cleanupImageValues()),
     tolerations: value(anyList, [], {
       about: "Taints that the Job's pod tolerates.",
       example: [{ operator: "Exists" }],
@@ -253,4 +254,15 @@ export function cleanupValues(what: string): z.ZodType {
       },
     ),
   });
+}
+
+/** The chart's own image is the Windows one, in another repository; both are made of the same version. */
+function cleanupImageValues(): Readonly<Record<string, z.ZodType>> {
+  return {
+    ...otherImageValues(),
+    repository: value(text.min(1), "sallyport/sallyport", {
+      about: "Where the Linux image lies; `image.repository` has the Windows one.",
+      example: "registry.example/sallyport",
+    }),
+  };
 }

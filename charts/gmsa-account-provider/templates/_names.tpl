@@ -60,6 +60,18 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* As it stands before a port: an IPv6 address in brackets. */}}
+{{- define "provider.operationsAddress" -}}
+{{- $address := .Values.operations.address | trimPrefix "[" | trimSuffix "]" -}}
+{{- if contains ":" $address }}[{{ $address }}]{{ else }}{{ $address }}{{ end -}}
+{{- end -}}
+
+{{/* Where probes find it: what listens everywhere is on the loopback, too. */}}
+{{- define "provider.probedAddress" -}}
+{{- $address := .Values.operations.address | trimPrefix "[" | trimSuffix "]" -}}
+{{- if has $address (list "" "0.0.0.0" "::") }}127.0.0.1{{ else }}{{ $address }}{{ end -}}
+{{- end -}}
+
 {{- define "provider.mode" -}}
 {{- $enabled := dig "certManager" "enabled" nil .Values.certificates -}}
 {{- if .Values.certificates.mode -}}
@@ -82,15 +94,29 @@ selfManaged
 {{- .Values.certificates.serverSecretName | default (ternary "account-provider-cert" (printf "%s-server" (include "sallyport.fullname" .)) (eq (include "provider.mode" .) "secret")) -}}
 {{- end -}}
 
-{{/* Two providers that write the same host directory take the plugin away from each other. Only a cluster can tell. */}}
+{{/*
+  Two providers that write the same host directory take the plugin away from each other. Only a cluster can tell, and a
+  namespace says nothing: any release may have named any directory. Nodes are others where two selectors want other values of
+  one label.
+*/}}
 {{- define "provider.refuseSharedHostDirectory" -}}
 {{- $own := include "sallyport.fullname" . -}}
 {{- $namespace := include "sallyport.namespace" . -}}
 {{- $directory := include "provider.pluginNamespace" . -}}
 {{- $nodes := merge (dict "kubernetes.io/os" "windows") .Values.nodeSelector -}}
-{{- range (lookup "apps/v1" "DaemonSet" $namespace "").items -}}
-{{- if and (ne .metadata.name $own) (eq (dig "labels" "sallyport.io/host-directory" "" .metadata) $directory) (eq (dig "spec" "template" "spec" "nodeSelector" dict . | toJson) (toJson $nodes)) -}}
-{{- fail (printf "The release %q serves the host directory %q on the same nodes: give this one a pluginNamespace or a nodeSelector of its own." (dig "labels" "app.kubernetes.io/instance" .metadata.name .metadata) $directory) -}}
+{{- range (lookup "apps/v1" "DaemonSet" "" "").items -}}
+{{- $same := and (eq .metadata.name $own) (eq .metadata.namespace $namespace) -}}
+{{- if and (not $same) (eq (dig "labels" "sallyport.io/host-directory" "" .metadata) $directory) -}}
+{{- $apart := false -}}
+{{- $others := dig "spec" "template" "spec" "nodeSelector" dict . -}}
+{{- range $label, $value := $nodes -}}
+{{- if and (hasKey $others $label) (ne (get $others $label) $value) -}}
+{{- $apart = true -}}
+{{- end -}}
+{{- end -}}
+{{- if not $apart -}}
+{{- fail (printf "The release %q of the namespace %q serves the host directory %q on the same nodes: give this one a pluginNamespace or a nodeSelector of its own." (dig "labels" "app.kubernetes.io/instance" .metadata.name .metadata) .metadata.namespace $directory) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

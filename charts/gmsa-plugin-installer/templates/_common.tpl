@@ -131,7 +131,8 @@ securityContext:
 {{/*
   What removes things from the hosts after an uninstallation. Takes a dict of `root`, `args` (of the container on the
   hosts) and `what`. A DaemonSet does it once on every node, an init container each, and stays; a Job waits for the nodes,
-  says what was left, and is the end of the hook; then Helm deletes all of it.
+  says what was left, and is the end of the hook; then Helm deletes all of it, unless it gave up before: see
+  `sallyport.cleanupEnd`.
 */}}
 {{- define "sallyport.cleanupHook" -}}
 {{- $root := .root -}}
@@ -141,8 +142,8 @@ securityContext:
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: {{ $name }}
-  namespace: {{ $namespace }}
+  name: {{ quote $name }}
+  namespace: {{ quote $namespace }}
   labels: {{- include "sallyport.labels" $root | nindent 4 }}
   annotations: {{- include "sallyport.cleanupAnnotations" "-3" | nindent 4 }}
 automountServiceAccountToken: false
@@ -150,14 +151,14 @@ automountServiceAccountToken: false
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
-  name: {{ $name }}
-  namespace: {{ $namespace }}
+  name: {{ quote $name }}
+  namespace: {{ quote $namespace }}
   labels: {{- include "sallyport.labels" $root | nindent 4 }}
   annotations: {{- include "sallyport.cleanupAnnotations" "-3" | nindent 4 }}
 rules:
   - apiGroups: [apps]
     resources: [daemonsets]
-    resourceNames: [{{ $name }}]
+    resourceNames: [{{ quote $name }}]
     verbs: [get]
   - apiGroups: [""]
     resources: [pods]
@@ -166,30 +167,30 @@ rules:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
-  name: {{ $name }}
-  namespace: {{ $namespace }}
+  name: {{ quote $name }}
+  namespace: {{ quote $namespace }}
   labels: {{- include "sallyport.labels" $root | nindent 4 }}
   annotations: {{- include "sallyport.cleanupAnnotations" "-2" | nindent 4 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: Role
-  name: {{ $name }}
+  name: {{ quote $name }}
 subjects:
   - kind: ServiceAccount
-    name: {{ $name }}
-    namespace: {{ $namespace }}
+    name: {{ quote $name }}
+    namespace: {{ quote $namespace }}
 {{- if .networkPolicy.enabled }}
 ---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
-  name: {{ $name }}
-  namespace: {{ $namespace }}
+  name: {{ quote $name }}
+  namespace: {{ quote $namespace }}
   labels: {{- include "sallyport.labels" $root | nindent 4 }}
   annotations: {{- include "sallyport.cleanupAnnotations" "-2" | nindent 4 }}
 spec:
   podSelector:
-    matchLabels: { app: {{ $name }} }
+    matchLabels: { app: {{ quote $name }} }
   policyTypes: [Ingress, Egress]
   egress: {{- include "sallyport.apiServerEgress" $root | nindent 4 }}
 {{- end }}
@@ -197,33 +198,29 @@ spec:
 apiVersion: apps/v1
 kind: DaemonSet
 metadata:
-  name: {{ $name }}
-  namespace: {{ $namespace }}
+  name: {{ quote $name }}
+  namespace: {{ quote $namespace }}
   labels: {{- include "sallyport.labels" $root | nindent 4 }}
   annotations: {{- include "sallyport.cleanupAnnotations" "-1" | nindent 4 }}
 spec:
   selector:
-    matchLabels: { app: {{ $name }}, app.kubernetes.io/component: cleanup }
+    matchLabels: { app: {{ quote $name }}, app.kubernetes.io/component: cleanup }
   template:
     metadata:
       labels:
         {{- include "sallyport.labels" $root | nindent 8 }}
-        app: {{ $name }}
+        app: {{ quote $name }}
         app.kubernetes.io/component: cleanup
     spec:
-      serviceAccountName: {{ $name }}
+      serviceAccountName: {{ quote $name }}
       automountServiceAccountToken: false
       {{- include "sallyport.pullSecrets" $root | nindent 6 }}
       hostNetwork: true
       terminationGracePeriodSeconds: 5
       {{- with .priorityClassName }}
-      priorityClassName: {{ . }}
+      priorityClassName: {{ quote . }}
       {{- end }}
-      nodeSelector:
-        kubernetes.io/os: windows
-        {{- with .nodeSelector }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+      nodeSelector: {{- merge (dict "kubernetes.io/os" "windows") .nodeSelector | toYaml | nindent 8 }}
       {{- with .affinity }}
       affinity: {{- toYaml . | nindent 8 }}
       {{- end }}
@@ -253,8 +250,8 @@ spec:
 apiVersion: batch/v1
 kind: Job
 metadata:
-  name: {{ $name }}
-  namespace: {{ $namespace }}
+  name: {{ quote $name }}
+  namespace: {{ quote $namespace }}
   labels: {{- include "sallyport.labels" $root | nindent 4 }}
   annotations:
     {{- include "sallyport.cleanupAnnotations" "0" | nindent 4 }}
@@ -262,19 +259,21 @@ metadata:
 spec:
   # It asks again and again by itself; what it says in the end is the end.
   backoffLimit: 0
+  # A pod that is never started has to end it, too, before Helm gives up (after five minutes, unless told otherwise).
+  activeDeadlineSeconds: {{ add (include "sallyport.seconds" .cleanup.timeout) 90 }}
   template:
     metadata:
       labels:
         {{- include "sallyport.labels" $root | nindent 8 }}
-        app: {{ $name }}
+        app: {{ quote $name }}
         app.kubernetes.io/component: cleanup-wait
     spec:
-      serviceAccountName: {{ $name }}
+      serviceAccountName: {{ quote $name }}
       automountServiceAccountToken: true
       {{- include "sallyport.jobPod" (dict "root" $root "nodeSelector" .cleanup.nodeSelector "tolerations" .cleanup.tolerations) | nindent 6 }}
       containers:
         - name: wait
-          {{- include "sallyport.jobContainer" (dict "root" $root "image" .cleanup.image) | nindent 10 }}
+          {{- include "sallyport.jobContainer" (dict "root" $root "image" .cleanup.image "fallback" .image) | nindent 10 }}
           args:
             - chart-hook
             - await-hosts
@@ -282,6 +281,38 @@ spec:
             - --namespace={{ $namespace }}
             - --timeout={{ .cleanup.timeout }}
 {{- end }}
+{{- end -}}
+
+{{/*
+  Ends a cleanup of a former release of this name, before an installation and an upgrade. Helm deletes nothing of a hook that
+  failed or for which it gave up, and the DaemonSet would go on removing from each new and each restarted node what this
+  release puts there. Helm deletes an object of the same name before it makes a hook: this one, which is for no node.
+*/}}
+{{- define "sallyport.cleanupEnd" -}}
+{{- $name := printf "%s-cleanup" (include "sallyport.fullname" .) -}}
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  name: {{ quote $name }}
+  namespace: {{ include "sallyport.namespace" . | quote }}
+  labels: {{- include "sallyport.labels" . | nindent 4 }}
+  annotations:
+    helm.sh/hook: pre-install,pre-upgrade
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+spec:
+  selector:
+    matchLabels: { app: {{ quote $name }}, app.kubernetes.io/component: cleanup-end }
+  template:
+    metadata:
+      labels: { app: {{ quote $name }}, app.kubernetes.io/component: cleanup-end }
+    spec:
+      automountServiceAccountToken: false
+      nodeSelector: { sallyport.io/no-node: "true" }
+      containers:
+        - name: stay
+          image: {{ include "sallyport.image" (dict "root" . "image" .Values.image) }}
+          args: [chart-hook, stay]
+          resources: {{- toYaml .Values.resources | nindent 12 }}
 {{- end -}}
 
 {{/* The argument is the weight: hooks are made in its order. */}}

@@ -10,6 +10,7 @@ import { after, before, test } from "node:test";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import type { CommandResult } from "../../guarded-process.ts";
 import type { KubernetesObject } from "../api-client.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { certManagerDefinitions } from "./cert-manager.ts";
@@ -242,18 +243,67 @@ test("a node that cannot be cleaned fails the hook, which says what is left ther
   assert.equal(job.status, 200);
 });
 
-test("a second provider for the same host directory and nodes is refused with a sentence", async (t) => {
-  const namespace = await installProvider(t);
+test("a second provider for the same host directory is refused with a sentence, unless its nodes are others", async (t) => {
+  const namespace = await installProvider(t, ["--set=nodeSelector.pool=a"]);
+  const elsewhere = await cluster.namespace(t);
+  const dryRun = (release: string, where: string, ...values: readonly string[]): Promise<CommandResult> =>
+    cluster.helm4(
+      ["install", release, chartPath("gmsa-account-provider"), "--dry-run=server", "--namespace", where].concat(
+        values,
+      ),
+      { allowFailure: true },
+    );
 
-  const refused = await cluster.helm4(
-    ["install", "other", chartPath("gmsa-account-provider"), "--namespace", namespace],
-    { allowFailure: true },
-  );
-
-  assert.notEqual(refused.code, 0);
-  assert.match(refused.stderr, /The release "web" serves the host directory "test-[^"]+" on the same nodes/u);
+  for (const [where, ...values] of [
+    [namespace],
+    [namespace, "--set=nodeSelector.pool=a"],
+    [namespace, "--set=nodeSelector.zone=z"],
+    [elsewhere, `--set=pluginNamespace=${namespace}`],
+  ] as const) {
+    const refused = await dryRun("other", where, ...values);
+    assert.notEqual(refused.code, 0, String(values));
+    assert.match(
+      refused.stderr,
+      /The release "web" of the namespace "test-[^"]+" serves the host directory "test-[^"]+" on the same nodes/u,
+    );
+  }
+  for (const [release, where, ...values] of [
+    ["other", namespace, "--set=nodeSelector.pool=b"],
+    ["other", namespace, "--set=pluginNamespace=second"],
+    ["web", elsewhere],
+    ["other", namespace, "--set=refuseSharedHostDirectory=false"],
+  ] as const) {
+    const taken = await dryRun(release, where, ...values);
+    assert.equal(taken.code, 0, taken.stderr);
+  }
   await cluster.helm4(["uninstall", "web", "--namespace", namespace, "--no-hooks"]);
 });
+
+for (const helm of ["helm3", "helm4"] as const) {
+  test(`a cleanup that stayed after a failure does not undo the next installation (${helm})`, async (t) => {
+    const namespace = await cluster.namespace(t);
+    const path = `/apis/apps/v1/namespaces/${namespace}/daemonsets/plugin-cleanup`;
+    await cluster.admin.expect("POST", `/apis/apps/v1/namespaces/${namespace}/daemonsets`, {
+      apiVersion: "apps/v1",
+      kind: "DaemonSet",
+      metadata: { name: "plugin-cleanup" },
+      spec: {
+        selector: { matchLabels: { app: "plugin-cleanup" } },
+        template: {
+          metadata: { labels: { app: "plugin-cleanup" } },
+          spec: { containers: [{ name: "stay", image: "sallyport" }] },
+        },
+      },
+    });
+
+    await cluster[helm](["install", "plugin", chartPath("gmsa-plugin-installer"), "--namespace", namespace], {
+      timeoutMs: 120_000,
+    });
+
+    await cluster.waitFor(path, (daemonSet) => daemonSet === undefined);
+    await cluster[helm](["uninstall", "plugin", "--namespace", namespace, "--no-hooks"]);
+  });
+}
 
 async function installProvider(t: TestContext, values: readonly string[] = []): Promise<string> {
   const namespace = await cluster.namespace(t);

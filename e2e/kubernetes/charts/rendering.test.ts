@@ -116,6 +116,21 @@ for (const [name, values] of [
   ["authenticator", {}],
   ["gmsa-webhook", { validatingAdmissionPolicy: { enabled: true } }],
   ["gmsa-webhook", { certificates: { mode: "certManager" } }],
+  ["gmsa-account-provider", { certificates: { mode: "certManager" } }],
+  [
+    "gmsa-account-provider",
+    {
+      accounts: [{ name: "123", source: "kubernetes", secret: "123" }],
+      credentialSpecs: [
+        {
+          name: "123",
+          credspec: { CmsPlugins: ["ActiveDirectory"] },
+          serviceAccounts: [{ namespace: "2024", name: "123" }],
+        },
+      ],
+    },
+  ],
+  ["gmsa-plugin-installer", {}],
 ] as const) {
   test(`${name}: a release and a namespace that look like numbers are texts everywhere (${JSON.stringify(values)})`, async () => {
     const all = await objects(name, { release: "123", namespace: "2024", values });
@@ -283,3 +298,159 @@ test("gmsa-webhook: what an older Kubernetes does not know is asked to be turned
   );
   await objects("gmsa-webhook", { values: without, flags: old });
 });
+
+/** An object among several of its kind: the one with that name which is no hook. */
+function named(all: readonly KubernetesObject[], kind: string, name: string): KubernetesObject {
+  const found = all.filter(
+    (object) =>
+      object.kind === kind &&
+      object.metadata.name === name &&
+      object.metadata.annotations?.["helm.sh/hook"] === undefined,
+  );
+  assert.equal(found.length, 1, `${kind} ${name}`);
+  return found[0] as KubernetesObject;
+}
+
+/** Secret, key and path of everything in the provider's folder of certificates. */
+async function mountedFiles(mode: string): Promise<readonly string[]> {
+  const all = await objects("gmsa-account-provider", { values: { certificates: { mode } } });
+  const volumes = named(all, "DaemonSet", "rel").spec.template.spec.volumes as readonly KubernetesObject[];
+  const sources = volumes.find((volume: KubernetesObject) => volume.name === "tls")?.projected
+    .sources as readonly KubernetesObject[];
+  return sources.flatMap(({ secret }) =>
+    (secret.items as readonly KubernetesObject[]).map(
+      (item: KubernetesObject) => `${String(secret.name)} ${String(item.key)} ${String(item.path)}`,
+    ),
+  );
+}
+
+test("gmsa-account-provider: with cert-manager each leaf comes with the authority that signed it", async () => {
+  assert.deepEqual(await mountedFiles("certManager"), [
+    "rel-server tls.crt server/tls.crt",
+    "rel-server tls.key server/tls.key",
+    "rel-server ca.crt server/ca.crt",
+    "rel-client tls.crt client/tls.crt",
+    "rel-client tls.key client/tls.key",
+    "rel-client ca.crt client/ca.crt",
+  ]);
+  assert.deepEqual(await mountedFiles("secret"), [
+    "ca-cert ca.crt ca/ca.crt",
+    "account-provider-cert tls.crt server/tls.crt",
+    "account-provider-cert tls.key server/tls.key",
+    "ccg-dll-cert tls.crt client/tls.crt",
+    "ccg-dll-cert tls.key client/tls.key",
+  ]);
+});
+
+test("gmsa-account-provider: cert-manager's authority outlives every leaf that it signed", async () => {
+  const all = await objects("gmsa-account-provider", { values: { certificates: { mode: "certManager" } } });
+  const hours = (text: unknown): number => Number(String(text).replace(/h$/u, ""));
+  const authority = named(all, "Certificate", "rel-ca").spec;
+
+  for (const side of ["server", "client"]) {
+    const leaf = named(all, "Certificate", `rel-${side}`).spec;
+    assert.ok(hours(authority.renewBefore) >= hours(leaf.duration), side);
+  }
+});
+
+test("gmsa-account-provider: it listens where it is told, and is asked there", async () => {
+  for (const [address, argument, host] of [
+    ["127.0.0.1", "127.0.0.1:9402", "127.0.0.1"],
+    ["0.0.0.0", "0.0.0.0:9402", "127.0.0.1"],
+    ["::1", "[::1]:9402", "::1"],
+    ["[::1]", "[::1]:9402", "::1"],
+    ["::", "[::]:9402", "127.0.0.1"],
+  ] as const) {
+    const all = await objects("gmsa-account-provider", { values: { operations: { address, port: 9402 } } });
+    const [container] = named(all, "DaemonSet", "rel").spec.template.spec.containers;
+
+    assert.ok(container.args.includes(`--operations-address=${argument}`), address);
+    for (const probe of ["startupProbe", "livenessProbe", "readinessProbe"])
+      assert.equal(container[probe].httpGet.host, host, address);
+  }
+});
+
+test("gmsa-account-provider: a pod is given the time that its stop takes", async () => {
+  for (const [values, seconds] of [
+    [{}, 30],
+    [{ drain: "2m" }, 140],
+    [{ drain: "1500ms" }, 22],
+  ] as const) {
+    const all = await objects("gmsa-account-provider", { values });
+    assert.equal(named(all, "DaemonSet", "rel").spec.template.spec.terminationGracePeriodSeconds, seconds);
+  }
+});
+
+test("gmsa-account-provider: no two pairs of spec and service account have one RoleBinding", async () => {
+  const spec = (name: string, account: string): object => ({
+    name,
+    credspec: { CmsPlugins: ["ActiveDirectory"] },
+    serviceAccounts: [{ namespace: "apps", name: account }],
+  });
+  const all = await objects("gmsa-account-provider", {
+    values: { credentialSpecs: [spec("web", "a-b"), spec("web-a", "b")] },
+  });
+  const bindings = all.filter(
+    (object) => object.kind === "RoleBinding" && object.metadata.namespace === "apps",
+  );
+
+  assert.deepEqual(
+    bindings.map((object) => String(object.metadata.name)),
+    ["use-gmsa:web:a-b", "use-gmsa:web-a:b"],
+  );
+  for (const binding of bindings) named(all, "ClusterRole", String(binding.roleRef.name));
+});
+
+test("gmsa-plugin-installer: both class ids can be answered to, and taken", async () => {
+  const args = async (values: object): Promise<readonly string[]> =>
+    named(await objects("gmsa-plugin-installer", { values }), "DaemonSet", "rel").spec.template.spec
+      .containers[0].args as readonly string[];
+
+  assert.ok(!(await args({})).includes("--answer-key-vault-plugin"));
+  const both = await args({ answerKeyVaultPlugin: true, takeOver: true });
+  assert.ok(both.includes("--answer-key-vault-plugin") && both.includes("--take-over"));
+});
+
+for (const name of ["gmsa-account-provider", "gmsa-plugin-installer"] as const) {
+  test(`${name}: the cleanup ends, and says what it left, before Helm gives up`, async () => {
+    const helmGivesUpAfter = 300;
+    const job = ofKind(await objects(name), "Job");
+    assert.ok(job.spec.template.spec.containers[0].args.includes("--timeout=3m"));
+    assert.ok(job.spec.activeDeadlineSeconds > 180 && job.spec.activeDeadlineSeconds < helmGivesUpAfter);
+
+    const longer = ofKind(await objects(name, { values: { cleanup: { timeout: "10m" } } }), "Job");
+    assert.ok(longer.spec.activeDeadlineSeconds > 600);
+  });
+
+  test(`${name}: the Job that waits is of the version of the chart's image, from its own repository`, async () => {
+    const container = async (values: object): Promise<KubernetesObject> =>
+      ofKind(await objects(name, { values }), "Job").spec.template.spec.containers[0];
+    const image = { repository: "mirror.example/windows", tag: "7", imagePullPolicy: "Always" };
+
+    const same = await container({ image });
+    assert.deepEqual([same.image, same.imagePullPolicy], ["sallyport/sallyport:7", "Always"]);
+    const own = { repository: "mirror.example/linux", tag: "8", imagePullPolicy: "Never" };
+    const other = await container({ image, cleanup: { image: own } });
+    assert.deepEqual([other.image, other.imagePullPolicy], ["mirror.example/linux:8", "Never"]);
+  });
+
+  test(`${name}: a cleanup that was left over ends before anything is installed`, async () => {
+    for (const enabled of [true, false]) {
+      const all = await objects(name, { values: { cleanup: { enabled } } });
+      const end = all.filter(
+        (object) =>
+          object.kind === "DaemonSet" &&
+          object.metadata.name === "rel-cleanup" &&
+          String(object.metadata.annotations["helm.sh/hook"]) === "pre-install,pre-upgrade",
+      );
+
+      assert.equal(end.length, 1);
+      assert.match(
+        String(end[0]?.metadata.annotations["helm.sh/hook-delete-policy"]),
+        /before-hook-creation/u,
+      );
+      // No node has that label.
+      assert.deepEqual(end[0]?.spec.template.spec.nodeSelector, { "sallyport.io/no-node": "true" });
+    }
+  });
+}
