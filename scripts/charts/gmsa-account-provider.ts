@@ -71,7 +71,10 @@ interface Times {
   readonly duration: string;
   readonly renewBefore: string;
 }
-const leaf = { standard: { duration: "2160h", renewBefore: "360h" }, other: { duration: "720h", renewBefore: "240h" } };
+const leaf = {
+  standard: { duration: "2160h", renewBefore: "360h" },
+  other: { duration: "720h", renewBefore: "240h" },
+};
 /** cert-manager renews no leaf because its authority was renewed: the old one has to outlive all that it signed. */
 const authority = {
   standard: { duration: "8760h", renewBefore: "2880h" },

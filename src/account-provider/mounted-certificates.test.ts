@@ -58,7 +58,7 @@ async function authorityUnderRoot(): Promise<{
   assert.ok(rootKey && betweenKey);
   const root = await certify("root", rootKey.publicKey, rootKey.privateKey);
   const between = await certify("between", betweenKey.publicKey, rootKey.privateKey);
-  const key = new Secret(betweenKey.privateKey.export({ type: "pkcs8", format: "pem" }).toString());
+  const key = new Secret(betweenKey.privateKey.export({ type: "pkcs8", format: "pem" }));
   return { root, between, authority: loadAuthority(between, key, systemClock) };
 }
 
@@ -205,7 +205,13 @@ suite("certificates made by somebody else", () => {
       await write(folder, await authority());
       const other = await (
         await authority()
-      ).issue({ commonName: "x", dnsNames: ["localhost"], usage: side, keyType: "ec-p256", lifetimeMs: hour });
+      ).issue({
+        commonName: "x",
+        dnsNames: ["localhost"],
+        usage: side,
+        keyType: "ec-p256",
+        lifetimeMs: hour,
+      });
       writeFileSync(join(folder, side, "tls.crt"), other.certificatePem);
       writeFileSync(join(folder, side, "tls.key"), other.privateKeyPem.reveal());
 
@@ -248,8 +254,7 @@ suite("certificates made by somebody else", () => {
     const [old, next] = [await authority(), await authority()];
     await write(folder, old);
     rmSync(join(folder, "ca"), { recursive: true });
-    for (const side of ["server", "client"])
-      writeFileSync(join(folder, side, "ca.crt"), old.certificatePem);
+    for (const side of ["server", "client"]) writeFileSync(join(folder, side, "ca.crt"), old.certificatePem);
     const certificates = await open(folder);
     const authorities = (): readonly string[] =>
       certificates.current().authorities.map(({ certificatePem }) => certificatePem);
@@ -282,6 +287,9 @@ suite("certificates made by somebody else", () => {
     await write(folder, await authority());
     rmSync(join(folder, "ca", "ca.crt"));
 
-    await assert.rejects(open(folder), /neither ca\/ca\.crt nor server\/ca\.crt nor client\/ca\.crt is there/);
+    await assert.rejects(
+      open(folder),
+      /neither ca\/ca\.crt nor server\/ca\.crt nor client\/ca\.crt is there/,
+    );
   });
 });

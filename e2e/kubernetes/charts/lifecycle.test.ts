@@ -219,38 +219,48 @@ test("the cleanup removes what a killed provider left, on nodes that are there, 
   assert.match(agent.log, /2 nodes: 1 done, 0 failed, 1 not reached\.$/mu);
 });
 
-test("a node that cannot be cleaned fails the hook, which says what is left there", async (t) => {
-  // The plugin lives on Windows alone, and the nodes of the bed say so.
-  await agent.addNode("windows-2", "windows");
-  t.after(() => agent.removeNode("windows-2"));
-  const namespace = await cluster.namespace(t);
-  await cluster.helm4(["install", "plugin", chartPath("gmsa-plugin-installer"), "--namespace", namespace]);
+for (const [helm, daemonSetAfterwards] of [
+  ["helm3", 200],
+  ["helm4", 404],
+] as const) {
+  test(`a node that cannot be cleaned fails the hook, which says what is left there (${helm})`, async (t) => {
+    // The plugin lives on Windows alone, and the nodes of the bed say so.
+    const node = `windows-${helm}`;
+    await agent.addNode(node, "windows");
+    t.after(() => agent.removeNode(node));
+    const namespace = await cluster.namespace(t);
+    await cluster[helm](["install", "plugin", chartPath("gmsa-plugin-installer"), "--namespace", namespace]);
 
-  const result = await cluster.helm4(["uninstall", "plugin", "--namespace", namespace, "--timeout=25s"], {
-    allowFailure: true,
-    timeoutMs: 120_000,
+    const result = await cluster[helm](["uninstall", "plugin", "--namespace", namespace, "--timeout=25s"], {
+      allowFailure: true,
+      timeoutMs: 120_000,
+    });
+
+    assert.notEqual(result.code, 0, agent.log);
+    assert.match(agent.log, new RegExp(`wait: ${node}: failed \\(.*this host runs linux`, "u"));
+    const { stdout: releases } = await cluster.helm3(["list", "--all", "--short", "--namespace", namespace]);
+    assert.equal(releases, "", "the release is gone all the same");
+    // And what failed stays to be looked at.
+    const status = async (path: string): Promise<number> =>
+      (await cluster.admin.request("GET", `/apis/${path}/plugin-cleanup`)).status;
+    assert.equal(await status(`batch/v1/namespaces/${namespace}/jobs`), 200);
+    assert.equal(await status(`apps/v1/namespaces/${namespace}/daemonsets`), daemonSetAfterwards);
   });
-
-  assert.notEqual(result.code, 0, agent.log);
-  assert.match(agent.log, /wait: windows-2: failed \(.*this host runs linux/u);
-  const { stdout: releases } = await cluster.helm3(["list", "--all", "--short", "--namespace", namespace]);
-  assert.equal(releases, "", "the release is gone all the same");
-  // And what failed stays to be looked at.
-  const job = await cluster.admin.request(
-    "GET",
-    `/apis/batch/v1/namespaces/${namespace}/jobs/plugin-cleanup`,
-  );
-  assert.equal(job.status, 200);
-});
+}
 
 test("a second provider for the same host directory is refused with a sentence, unless its nodes are others", async (t) => {
   const namespace = await installProvider(t, ["--set=nodeSelector.pool=a"]);
   const elsewhere = await cluster.namespace(t);
   const dryRun = (release: string, where: string, ...values: readonly string[]): Promise<CommandResult> =>
     cluster.helm4(
-      ["install", release, chartPath("gmsa-account-provider"), "--dry-run=server", "--namespace", where].concat(
-        values,
-      ),
+      [
+        "install",
+        release,
+        chartPath("gmsa-account-provider"),
+        "--dry-run=server",
+        "--namespace",
+        where,
+      ].concat(values),
       { allowFailure: true },
     );
 

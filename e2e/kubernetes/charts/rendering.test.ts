@@ -308,7 +308,7 @@ function named(all: readonly KubernetesObject[], kind: string, name: string): Ku
       object.metadata.annotations?.["helm.sh/hook"] === undefined,
   );
   assert.equal(found.length, 1, `${kind} ${name}`);
-  return found[0] as KubernetesObject;
+  return found[0];
 }
 
 /** Secret, key and path of everything in the provider's folder of certificates. */
