@@ -5,6 +5,7 @@
 import { dirname } from "node:path";
 import { errorTable } from "../src/errors.ts";
 import { createAccountProviderMetrics } from "../src/observe/account-provider-metrics.ts";
+import { createAdmissionMetrics } from "../src/observe/admission-metrics.ts";
 import { createAuthenticatorMetrics } from "../src/observe/authenticator-metrics.ts";
 import { createKeyVaultMetrics } from "../src/observe/key-vault-metrics.ts";
 import { createKubernetesMetrics } from "../src/observe/kubernetes-metrics.ts";
@@ -56,6 +57,10 @@ const registries: readonly (readonly [string, (registry: Registry) => void])[] =
         serverCertificateNotAfter: () => 0,
         connections: () => 0,
       }),
+  ],
+  [
+    "Admission webhook",
+    (registry) => createAdmissionMetrics(registry, { certificateNotAfter: () => 0, connections: () => 0 }),
   ],
   ["Authenticator", (registry) => createAuthenticatorMetrics(registry)],
   ["Directory login", (registry) => createLoginMetrics(registry)],

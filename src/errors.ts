@@ -20,8 +20,14 @@ export const errorTable = {
   // Any command
   E_CONFIG_INVALID: {
     message: "The configuration has {count} fault(s):{faults}",
-    remedy: "Correct every line above and start again; `--help` lists the settings.",
+    remedy:
+      "Correct every line above and start again; `--help` lists the flags, the reference what files may hold.",
     exitCode: 2,
+  },
+  E_NODE_VERSION: {
+    message: "Sallyport needs Node 26, and this is Node {version}.",
+    remedy: "Start it with Node 26, or use the image or the executable, which bring their own.",
+    exitCode: 1,
   },
   E_INTERNAL: {
     message: "Sallyport met a fault of its own: {detail}",
@@ -99,7 +105,7 @@ export const errorTable = {
   // Kubernetes
   E_CLUSTER_CONFIG: {
     message: "The cluster configuration ({where}) cannot be used: {detail}.",
-    remedy: "Correct it, or name another one with --kubeconfig (KUBECONFIG).",
+    remedy: "Correct it, or name another one with --kubeconfig.",
     exitCode: 2,
   },
   E_CLUSTER_CREDENTIALS: {
@@ -239,7 +245,7 @@ export const errorTable = {
   },
   E_DIRECTORY_TIMEOUT: {
     message: "The directory did not answer in time ({detail}).",
-    remedy: "Check the load of the domain controllers and the network; the deadline can be raised.",
+    remedy: "Check the load of the domain controllers and the network; commands take a longer --timeout.",
     exitCode: 1,
   },
   E_DIRECTORY_PROTOCOL: {
@@ -266,7 +272,7 @@ export const errorTable = {
   },
   E_DIRECTORY_TOO_MANY_GROUPS: {
     message: "The account is a member of more than {limit} groups.",
-    remedy: "Raise the limit, or narrow the groups to those that matter.",
+    remedy: "Take the account out of groups, or, for the login, raise `directory.groups.limit`.",
     exitCode: 1,
   },
   E_DIRECTORY_CREDENTIALS: {

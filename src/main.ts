@@ -5,6 +5,7 @@
  * @module
  */
 import { asSallyportError, describeForOperator } from "./errors.ts";
+import { checkNodeVersion } from "./node-version.ts";
 import { version } from "./version.ts";
 
 /** A command's module: it takes the words after its own name and resolves to an exit code. */
@@ -101,9 +102,12 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 try {
+  checkNodeVersion(process.versions.node);
   process.exitCode = await main(process.argv.slice(2));
 } catch (thrown) {
   const error = asSallyportError(thrown);
   process.stderr.write(`${describeForOperator(error)}\n`);
   process.exitCode = error.exitCode;
+  // What a failure left open does not keep the process.
+  setTimeout(() => process.exit(), 1_000).unref();
 }

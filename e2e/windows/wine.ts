@@ -123,13 +123,13 @@ export class Wine {
     return join(this.prefix, "drive_c", ...windowsPath.replace(/^C:\\/iu, "").split("\\"));
   }
 
-  /** Runs a Windows program: a file of this machine, or a name that Wine finds in system32. */
+  /** Runs a Windows program: a file, or the name of one in system32. */
   async run(
     program: string,
     args: readonly string[],
     environment: NodeJS.ProcessEnv = {},
   ): Promise<WineResult> {
-    return this.#run(winePath, [program, ...args], environment);
+    return this.#run(winePath, [programFile(program), ...args], environment);
   }
 
   /** Runs the host program of native/ccg-plugin/test. */
@@ -140,7 +140,7 @@ export class Wine {
   /** `reg.exe`; throws unless it succeeds. */
   async registry(...args: readonly string[]): Promise<string> {
     const forced = args[0] === "add" || args[0] === "delete" ? [...args, "/f"] : args;
-    return (await this.#expect(winePath, ["reg", ...forced])).stdout;
+    return (await this.#expect(winePath, [programFile("reg"), ...forced])).stdout;
   }
 
   /** How long the plugin waits for the account provider. */
@@ -159,7 +159,7 @@ export class Wine {
   }
 
   async hasKey(key: string): Promise<boolean> {
-    return (await this.#run(winePath, ["reg", "query", key], {})).code === 0;
+    return (await this.#run(winePath, [programFile("reg"), "query", key], {})).code === 0;
   }
 
   /** `regsvr32 /s`, which answers 0 only when the DLL's entry point succeeded. */
@@ -250,6 +250,11 @@ export class Wine {
       events: parseEvents(readFileSync(`${name}.err`, "utf8")),
     };
   }
+}
+
+/** A bare name would have Wine start a program that looks for it, which costs as much again. */
+function programFile(program: string): string {
+  return /[\\/]/u.test(program) ? program : `C:\\windows\\system32\\${program}.exe`;
 }
 
 /** A copy that shares the bytes of what lies on its drive, which Wine and the tests replace and never write into. */

@@ -36,19 +36,23 @@ const keys = authenticatorConfigurationKeys();
 const hostPort = z.int().min(1).max(65_535);
 const directory = z.string().regex(/^\/\S+$/);
 
+/** Ports and folder of the pods are made from these, so their form is narrower than the program's. */
+const alsoOfThePods: Readonly<Record<string, z.ZodType>> = {
+  port: hostPort.optional(),
+  operationsAddress: z
+    .string()
+    .regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[1-9][0-9]{0,4}$/)
+    .optional(),
+  stateDir: directory.optional(),
+};
+
 /** The configuration file; `docs/reference/authenticator.md` describes the keys. */
 const configuration = z.strictObject({
   ...ofForm(keys.top),
   server: z
     .strictObject({
       ...ofForm(keys.server),
-      // The pods' ports and folders are made from these.
-      port: hostPort.optional(),
-      operationsAddress: z
-        .string()
-        .regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[1-9][0-9]{0,4}$/)
-        .optional(),
-      stateDir: directory.optional(),
+      ...alsoOfThePods,
       ...Object.fromEntries(mappingSections.map((name) => [name, z.array(z.unknown()).optional()])),
     })
     .optional(),

@@ -127,7 +127,8 @@ export const gmsaWebhookValues = z.strictObject({
       example: "apiserver-client-ca",
     }),
     names: value(texts, [], {
-      about: "Common names that are accepted.",
+      about:
+        "Common names that are accepted; empty: every certificate of that authority, so name the API servers when it signs for others, too.",
       example: ["kube-apiserver"],
       with: { apiServerClient: { caConfigMapName: "apiserver-client-ca" } },
     }),

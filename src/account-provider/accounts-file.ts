@@ -5,6 +5,7 @@
  */
 import { parseDocument } from "yaml";
 import { z } from "zod";
+import { problemOf } from "../document.ts";
 import { reasonOf, type ConfigFault } from "../errors.ts";
 import type { AzureIdentity } from "../secret-store/azure-key-vault/azure-identity.ts";
 import { readSecretUri, type SecretAddress } from "../secret-store/azure-key-vault/secret-uri.ts";
@@ -224,7 +225,7 @@ export function readAccountsFile(text: string): {
   if (!result.success) {
     const faults = result.error.issues.map((issue) => ({
       setting: issue.path.length === 0 ? "--accounts" : `--accounts ${issue.path.join(".")}`,
-      problem: issue.message,
+      problem: problemOf(issue),
     }));
     // One fault a place: the first is the one to correct.
     const first = new Map(faults.toReversed().map((fault) => [fault.setting, fault]));

@@ -8,7 +8,7 @@ import type { ResourceSource } from "../kubernetes/resource-source.ts";
 import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { createRegistry, type Registry } from "../observe/metrics.ts";
-import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
+import { aborted, untilShutdown } from "../server/shutdown.ts";
 import { version } from "../version.ts";
 import type { WindowsHost } from "../windows-host/windows-host.ts";
 import { startAccountProvider } from "./account-provider.ts";
@@ -19,11 +19,18 @@ import { openStores } from "./open-stores.ts";
 import type { AccountProviderSettings } from "./settings.ts";
 
 /** @returns the exit code. @throws {SallyportError} when the provider cannot start. */
-export async function runAccountProvider(
+export function runAccountProvider(
   settings: AccountProviderSettings,
   windows: WindowsHost | undefined,
 ): Promise<number> {
-  const shutdown = watchShutdownSignals();
+  return untilShutdown((stopping) => serve(settings, windows, stopping));
+}
+
+async function serve(
+  settings: AccountProviderSettings,
+  windows: WindowsHost | undefined,
+  stopping: AbortSignal,
+): Promise<number> {
   const log = createLog({ level: settings.logLevel }).with({
     role: "account-provider",
     namespace: settings.namespace,
@@ -45,18 +52,17 @@ export async function runAccountProvider(
         registry,
         log,
       },
-      shutdown.signal,
+      stopping,
     );
-    await aborted(shutdown.signal);
+    await aborted(stopping);
     await provider.stop();
     return 0;
   } catch (error) {
-    if (shutdown.signal.aborted) return 0;
+    if (stopping.aborted) return 0;
     throw error;
   } finally {
     await stores.close();
     await source?.close();
-    shutdown.dispose();
   }
 }
 

@@ -10,7 +10,7 @@ import type { ResourceSource } from "../kubernetes/resource-source.ts";
 import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { createRegistry, type Registry } from "../observe/metrics.ts";
-import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
+import { aborted, untilShutdown } from "../server/shutdown.ts";
 import { version } from "../version.ts";
 import { createAccessReviewer } from "./access-review.ts";
 import { startAdmission } from "./admission.ts";
@@ -22,13 +22,8 @@ import { followMountedCertificate, type FollowedCertificate } from "./serving-ce
 import type { AdmissionSettings } from "./settings.ts";
 
 /** @returns the exit code. @throws {SallyportError} when the service cannot start. */
-export async function runAdmission(settings: AdmissionSettings): Promise<number> {
-  const shutdown = watchShutdownSignals();
-  try {
-    return await serve(settings, shutdown.signal);
-  } finally {
-    shutdown.dispose();
-  }
+export function runAdmission(settings: AdmissionSettings): Promise<number> {
+  return untilShutdown((stopping) => serve(settings, stopping));
 }
 
 async function serve(settings: AdmissionSettings, stopping: AbortSignal): Promise<number> {

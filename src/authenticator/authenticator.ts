@@ -200,7 +200,7 @@ export async function openBackends(
   return backends;
 }
 
-async function readOptional(setting: string, path: string | undefined): Promise<string | undefined> {
+export async function readOptional(setting: string, path: string | undefined): Promise<string | undefined> {
   if (path === undefined || path === "") return undefined;
   try {
     return await readFile(path, "utf8");

@@ -177,7 +177,7 @@ function addCheck(program: Command, action: (flags: CheckFlags) => Promise<void>
     .requiredOption("-f, --filename <file>", "pods or workloads")
     .option("--as <account>", "service account to decide for: system:serviceaccount:NAMESPACE:NAME")
     .option("--namespace <name>", "namespace where the manifest names none", "default")
-    .option("--kubeconfig <file>", "cluster to ask")
+    .option("--kubeconfig <file>", "cluster to ask (KUBECONFIG, ~/.kube/config)")
     .option("--manifests <folder>", "specs and RBAC from a folder of manifests instead of a cluster")
     .addOption(
       new Option("--output <format>", "form of the answer").choices(["text", "json"]).default("text"),
@@ -206,6 +206,7 @@ async function check(flags: CheckFlags): Promise<number> {
     { createRegistry },
     { createLog },
     { systemClock },
+    { kubeconfigOfPerson },
   ] = await Promise.all([
     import("../admission/run.ts"),
     import("../admission/cached-specs.ts"),
@@ -214,10 +215,11 @@ async function check(flags: CheckFlags): Promise<number> {
     import("../observe/metrics.ts"),
     import("../observe/log.ts"),
     import("../clock.ts"),
+    import("../kubernetes/cluster-config.ts"),
   ]);
   const place: { kind: "manifests"; folder: string } | { kind: "cluster"; kubeconfig: string | undefined } =
     flags.manifests === undefined
-      ? { kind: "cluster", kubeconfig: flags.kubeconfig ?? process.env["KUBECONFIG"] }
+      ? { kind: "cluster", kubeconfig: kubeconfigOfPerson(flags.kubeconfig) }
       : { kind: "manifests", folder: flags.manifests };
   const { source, access } = await openWorld(
     { source: place, accessCacheMs: 0 },

@@ -4,7 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { Option, type Command } from "commander";
+import { InvalidArgumentError, Option, type Command } from "commander";
 import {
   checkSettings,
   readConfigFile,
@@ -82,7 +82,7 @@ export function asBoolean(text: string | boolean): boolean {
   if (typeof text === "boolean") return text;
   if (["true", "1", "yes", ""].includes(text.toLowerCase())) return true;
   if (["false", "0", "no"].includes(text.toLowerCase())) return false;
-  throw configError([{ setting: text, problem: "it is neither true nor false" }]);
+  throw new InvalidArgumentError("It is neither true nor false.");
 }
 
 /** Settings of file and command line together. Throws all faults at once. */

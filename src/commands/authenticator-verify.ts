@@ -2,10 +2,9 @@
  * `sallyport authenticator verify`: whose token it is, asked of STS as the webhook asks, and the user that it becomes.
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { text as readAll } from "node:stream/consumers";
 import { Option, type Command } from "commander";
-import { openBackends } from "../authenticator/authenticator.ts";
+import { openBackends, readOptional } from "../authenticator/authenticator.ts";
 import { createRamMapper } from "../authenticator/mapping/ram-mapper.ts";
 import { createStsClient } from "../authenticator/ram/sts-client.ts";
 import { createRamVerifier, ramVerifierDefaults } from "../authenticator/ram/verifier.ts";
@@ -35,6 +34,7 @@ async function verify(flags: VerifyFlags): Promise<number> {
   const faults: ConfigFault[] = [];
   const { settings } = await settingsOf(flags, rawOf(flags, faults), faults);
   const token = flags.token === "-" ? (await readAll(process.stdin)).trim() : flags.token;
+  const authoritiesPem = await readOptional("stsCAFile", settings.stsCAFile);
   const metrics = createAuthenticatorMetrics(createRegistry(version));
   const sts = createStsClient({
     origin: settings.stsOrigin,
@@ -43,9 +43,7 @@ async function verify(flags: VerifyFlags): Promise<number> {
     timeoutMs: Math.max(settings.stsTimeoutMs, 10_000),
     maxIdleConnections: 1,
     proxyEnvironment: process.env,
-    ...(settings.stsCAFile === undefined
-      ? {}
-      : { authoritiesPem: await readFile(settings.stsCAFile, "utf8") }),
+    ...(authoritiesPem === undefined ? {} : { authoritiesPem }),
   });
   const deps = { sts, clock: systemClock, log: silentLog, metrics };
   const verification = await createRamVerifier(deps, { ...ramVerifierDefaults, ...settings }).verify(token);

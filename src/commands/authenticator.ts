@@ -5,8 +5,8 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Option } from "commander";
-import { startAuthenticator } from "../authenticator/authenticator.ts";
-import { startLogin } from "../authenticator/login/login-service.ts";
+import { startAuthenticator, type RunningAuthenticator } from "../authenticator/authenticator.ts";
+import { startLogin, type RunningLogin } from "../authenticator/login/login-service.ts";
 import { readLoginSettings, type LoginSettings } from "../authenticator/login/login-settings.ts";
 import { createAuthority } from "../authenticator/review.ts";
 import { createClusterReporter } from "../authenticator/mapping/cluster-reporter.ts";
@@ -19,7 +19,7 @@ import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
 import { createLoginMetrics } from "../observe/login-metrics.ts";
 import { createLog, logLevels } from "../observe/log.ts";
 import { createRegistry } from "../observe/metrics.ts";
-import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
+import { aborted, untilShutdown } from "../server/shutdown.ts";
 import { version } from "../version.ts";
 import { addAdd } from "./authenticator-add.ts";
 import {
@@ -117,38 +117,43 @@ async function serve(flags: ServerFlags): Promise<number> {
     sources?.client === undefined
       ? undefined
       : createClusterReporter(sources.client, { clock: systemClock, log });
-  const shutdown = watchShutdownSignals();
-  const login =
-    loginSettings === undefined
-      ? undefined
-      : await startLogin(loginSettings, {
+  return untilShutdown(async (stopping) => {
+    let login: RunningLogin | undefined;
+    let running: RunningAuthenticator | undefined;
+    try {
+      if (loginSettings !== undefined) {
+        login = await startLogin(loginSettings, {
           clock: systemClock,
           log,
           metrics: createLoginMetrics(registry),
         });
-  const running = await startAuthenticator(settings, {
-    ...(login === undefined ? {} : { authorities: [createAuthority(login.verifier, login.mapper)] }),
-    ...(sources === undefined ? {} : { source: sources.source }),
-    ...(reporter === undefined ? {} : { reporter }),
-    ...(flags.config === undefined ? {} : { configPath: resolve(flags.config) }),
-    registry,
-    metrics,
-    log,
+      }
+      running = await startAuthenticator(settings, {
+        ...(login === undefined ? {} : { authorities: [createAuthority(login.verifier, login.mapper)] }),
+        ...(sources === undefined ? {} : { source: sources.source }),
+        ...(reporter === undefined ? {} : { reporter }),
+        ...(flags.config === undefined ? {} : { configPath: resolve(flags.config) }),
+        registry,
+        metrics,
+        log,
+      });
+      log.info("service.ready", {
+        addresses: running.addresses,
+        operations: running.operationsAddresses,
+        ...(login === undefined ? {} : { login: login.addresses }),
+      });
+      await aborted(stopping);
+      log.info("service.draining", { drainMs });
+    } finally {
+      // Whatever a start that failed had opened, too: it would keep the process alive.
+      await login?.stop(drainMs);
+      await running?.stop(drainMs);
+      reporter?.close();
+      await sources?.source.close();
+    }
+    log.info("service.stopped");
+    return 0;
   });
-  log.info("service.ready", {
-    addresses: running.addresses,
-    operations: running.operationsAddresses,
-    ...(login === undefined ? {} : { login: login.addresses }),
-  });
-  await aborted(shutdown.signal);
-  log.info("service.draining", { drainMs });
-  await login?.stop(drainMs);
-  await running.stop(drainMs);
-  reporter?.close();
-  await sources?.source.close();
-  log.info("service.stopped");
-  shutdown.dispose();
-  return 0;
 }
 
 async function loginSettingsOf(

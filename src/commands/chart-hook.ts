@@ -13,7 +13,7 @@ import { reasonOf, type ConfigFault } from "../errors.ts";
 import { createClusterClient, type ClusterClient } from "../kubernetes/cluster-client.ts";
 import { loadClusterConfig } from "../kubernetes/cluster-config.ts";
 import { silentLog } from "../observe/log.ts";
-import { watchShutdownSignals } from "../server/shutdown.ts";
+import { aborted, untilShutdown } from "../server/shutdown.ts";
 import { createProgram, durationMs, runProgram, throwIfFaulty } from "./command-line.ts";
 
 const lookEveryMs = 1_000;
@@ -46,13 +46,7 @@ export async function run(args: readonly string[]): Promise<number> {
   program
     .command("stay")
     .description("do nothing until SIGTERM")
-    .action(async () => {
-      const shutdown = watchShutdownSignals();
-      await new Promise<void>((resolve) => {
-        shutdown.signal.addEventListener("abort", () => resolve(), { once: true });
-      });
-      shutdown.dispose();
-    });
+    .action(() => untilShutdown(aborted));
   return (await runProgram(program, args)) || exitCode;
 }
 

@@ -4,7 +4,7 @@
  */
 import { systemClock } from "../clock.ts";
 import { createClusterClient } from "../kubernetes/cluster-client.ts";
-import { loadClusterConfig } from "../kubernetes/cluster-config.ts";
+import { kubeconfigOfPerson, loadClusterConfig } from "../kubernetes/cluster-config.ts";
 import { createClusterSource } from "../kubernetes/cluster-source.ts";
 import { gmsaCredentialSpecKind } from "../kubernetes/kinds.ts";
 import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
@@ -18,7 +18,7 @@ const patienceMs = 30_000;
 /** Rejects when the cluster cannot be read within half a minute. */
 export const clusterSpecs: ClusterSpecs = async (kubeconfig) => {
   const log = createLog({ level: "warn" });
-  const config = await loadClusterConfig({ kubeconfig, clock: systemClock });
+  const config = await loadClusterConfig({ kubeconfig: kubeconfigOfPerson(kubeconfig), clock: systemClock });
   const metrics = createKubernetesMetrics(createRegistry(version));
   const source = createClusterSource(createClusterClient(config, log), { clock: systemClock, log, metrics });
   try {

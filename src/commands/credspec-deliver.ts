@@ -123,7 +123,7 @@ async function deliver(flags: DeliverFlags, { io }: CredspecDependencies): Promi
     { followEngine },
     { renderJson, renderOutcome, renderPlan },
     { createLog },
-    { watchShutdownSignals },
+    { untilShutdown },
   ] = await Promise.all([
     import("../container-engine/docker-engine.ts"),
     import("../kubernetes/manifest-folder-source.ts"),
@@ -145,52 +145,52 @@ async function deliver(flags: DeliverFlags, { io }: CredspecDependencies): Promi
     // Reading a folder once is no event.
     log: passing && flags.logLevel === "info" ? createLog({ level: "warn", sink }) : log,
   });
-  const shutdown = watchShutdownSignals();
-  try {
-    const specs = source.watch({ kind: gmsaCredentialSpecKind, parse: parseOfferedSpec });
-    await specs
-      .synced(AbortSignal.any([shutdown.signal, AbortSignal.timeout(patienceMs)]))
-      .catch((error: unknown) => {
-        if (shutdown.signal.aborted) throw error;
-        const problem = specs.status().reason ?? "cannot be read";
-        throw configError([{ setting: "--manifests", problem }]);
-      });
-    const engine = createDockerEngine(endpoint, { timeoutMs });
-    const delivery = createSpecDelivery(
-      { engine, offer: () => readOffer(specs), clock, log },
-      { owner: flags.owner, holdMs: passing ? 0 : intervalMs },
-    );
-    const json = flags.output === "json";
-    if (passing) {
-      const report =
-        flags.dryRun === true
-          ? await delivery.plan(shutdown.signal)
-          : await delivery.deliver((plan) => json || io.out(renderPlan(plan)), shutdown.signal);
-      const planned = flags.dryRun === true && report.kind === "swarm" ? renderPlan(report.plan) : "";
-      io.out(json ? renderJson(report) : planned + renderOutcome(report));
-      return isInStep(report) ? 0 : 1;
-    }
-    await watchDelivery(
-      {
-        delivery,
-        clock,
-        log,
-        onChange: (callback) => {
-          const stops = [specs.onChange(callback), followEngine(engine, clock, callback)];
-          return () => stops.forEach((stop) => stop());
+  return untilShutdown(async (stopping) => {
+    try {
+      const specs = source.watch({ kind: gmsaCredentialSpecKind, parse: parseOfferedSpec });
+      await specs
+        .synced(AbortSignal.any([stopping, AbortSignal.timeout(patienceMs)]))
+        .catch((error: unknown) => {
+          if (stopping.aborted) throw error;
+          const problem = specs.status().reason ?? "cannot be read";
+          throw configError([{ setting: "--manifests", problem }]);
+        });
+      const engine = createDockerEngine(endpoint, { timeoutMs });
+      const delivery = createSpecDelivery(
+        { engine, offer: () => readOffer(specs), clock, log },
+        { owner: flags.owner, holdMs: passing ? 0 : intervalMs },
+      );
+      const json = flags.output === "json";
+      if (passing) {
+        const report =
+          flags.dryRun === true
+            ? await delivery.plan(stopping)
+            : await delivery.deliver((plan) => json || io.out(renderPlan(plan)), stopping);
+        const planned = flags.dryRun === true && report.kind === "swarm" ? renderPlan(report.plan) : "";
+        io.out(json ? renderJson(report) : planned + renderOutcome(report));
+        return isInStep(report) ? 0 : 1;
+      }
+      await watchDelivery(
+        {
+          delivery,
+          clock,
+          log,
+          onChange: (callback) => {
+            const stops = [specs.onChange(callback), followEngine(engine, clock, callback)];
+            return () => stops.forEach((stop) => stop());
+          },
+          onReport: (report) => io.out(json ? `${JSON.stringify(report)}\n` : renderOutcome(report)),
         },
-        onReport: (report) => io.out(json ? `${JSON.stringify(report)}\n` : renderOutcome(report)),
-      },
-      { intervalMs },
-      shutdown.signal,
-    );
-    return 0;
-  } catch (error) {
-    if (!shutdown.signal.aborted) throw error;
-    io.err("Stopped before the end; the next run goes on from what is there.\n");
-    return 1;
-  } finally {
-    shutdown.dispose();
-    await source.close();
-  }
+        { intervalMs },
+        stopping,
+      );
+      return 0;
+    } catch (error) {
+      if (!stopping.aborted) throw error;
+      io.err("Stopped before the end; the next run goes on from what is there.\n");
+      return 1;
+    } finally {
+      await source.close();
+    }
+  });
 }

@@ -43,7 +43,7 @@ export function addLint(program: Command, dependencies: CredspecDependencies, ra
       new Option("--output <format>", "form of the report").choices([...reportFormats]).default("text"),
     )
     .option("--from-cluster", "check every GMSACredentialSpec of the cluster as well")
-    .addOption(new Option("--kubeconfig <file>", "cluster for --from-cluster").env("KUBECONFIG"))
+    .option("--kubeconfig <file>", "cluster for --from-cluster (KUBECONFIG, ~/.kube/config)")
     .option("--strict", "warnings count as faults")
     .option("--directory", "compare with what Active Directory says about the domain and the gMSA");
   withAccessOptions(command).action((files: readonly string[], flags: LintFlags) =>

@@ -20,7 +20,7 @@ import { encryptionTypeName } from "../managed-password/keytab.ts";
 import { nextReading } from "../managed-password/password-schedule.ts";
 import { retrieveManagedPassword, type Retrieval } from "../managed-password/retrieve.ts";
 import { createLog } from "../observe/log.ts";
-import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
+import { aborted, untilShutdown } from "../server/shutdown.ts";
 import { createProgram, runProgram, throwIfFaulty } from "./command-line.ts";
 import {
   openDirectory,
@@ -308,7 +308,6 @@ async function keytab(flags: KeytabFlags): Promise<number> {
   await readKeytabFile(flags.out);
   const log = createLog();
   const access = await openDirectory(flags, flags.watch ? { log } : {});
-  const shutdown = watchShutdownSignals();
   const types: readonly EncryptionTypeName[] = flags.rc4 ? ["aes256", "aes128", "rc4"] : ["aes256", "aes128"];
   const keeper = new KeytabKeeper({
     clock: systemClock,
@@ -324,17 +323,13 @@ async function keytab(flags: KeytabFlags): Promise<number> {
     read: () => readKeytabFile(flags.out),
     write: (contents) => writeKeytabFile(flags.out, contents),
   });
-  // Between two rounds nothing else keeps the process alive.
-  const alive = setInterval(() => undefined, 60_000);
   try {
-    if (flags.watch) {
-      await Promise.race([keeper.keep(shutdown.signal), aborted(shutdown.signal)]);
+    return await untilShutdown(async (stopping) => {
+      if (!flags.watch) return await report(await keeper.round(stopping), name, access, flags.out);
+      await Promise.race([keeper.keep(stopping), aborted(stopping)]);
       return 0;
-    }
-    return await report(await keeper.round(shutdown.signal), name, access, flags.out);
+    });
   } finally {
-    clearInterval(alive);
-    shutdown.dispose();
     access.directory.close();
   }
 }

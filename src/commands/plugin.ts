@@ -13,7 +13,7 @@ import { pluginFileName } from "../plugin-host/plugin-identity.ts";
 import type { PluginHost } from "../plugin-host/plugin-state.ts";
 import { readPluginStatus } from "../plugin-host/plugin-status.ts";
 import { watchPlugin } from "../plugin-host/watch-plugin.ts";
-import { watchShutdownSignals } from "../server/shutdown.ts";
+import { untilShutdown } from "../server/shutdown.ts";
 import { createWindowsHost } from "../windows-host/windows-host.ts";
 import { createProgram, durationMs, runProgram, throwIfFaulty } from "./command-line.ts";
 
@@ -115,13 +115,8 @@ async function install(flags: InstallFlags, host: PluginHost, print: Print): Pro
   };
   print(`${describe(await installPlugin(host, options))}\n`);
   if (!flags.watch) return 0;
-  const shutdown = watchShutdownSignals();
-  try {
-    await watchPlugin(host, { ...options, intervalMs }, shutdown.signal);
-    return 0;
-  } finally {
-    shutdown.dispose();
-  }
+  await untilShutdown((stopping) => watchPlugin(host, { ...options, intervalMs }, stopping));
+  return 0;
 }
 
 function describe(outcome: InstallOutcome): string {

@@ -33,8 +33,10 @@ Prints a token of Alibaba Cloud RAM for kubectl (an ExecCredential). Made offlin
       --no-cache             do not keep temporary credentials on disk
       --help                 print this
 
-Credentials are looked for in the environment, by OIDC, in ~/.aliyun/config.json, in ~/.alibabacloud/credentials, at the
-metadata service and in ~/.acs/credentials, in this order.
+Credentials are looked for in this order: temporary ones in the environment, OIDC, an access key in the environment,
+ALIBABA_CLOUD_CREDENTIALS_URI, ALIBABA_CLOUD_ECS_METADATA, ALIBABA_CLOUD_CREDENTIALS_FILE, ~/.aliyun/config.json,
+~/.alibabacloud/credentials, the metadata service, ~/.acs/credentials. --profile and --profile-file pass the environment
+over; a file named by the latter is the only place.
 `;
 
 const apiGroup = "client.authentication.k8s.io";

@@ -9,8 +9,8 @@ import { chainHolds, renderChain, type Chain } from "../chain.ts";
 import { systemClock } from "../clock.ts";
 import type { ConfigFault } from "../errors.ts";
 import { createManifestFolderSource } from "../kubernetes/manifest-folder-source.ts";
-import { createLog, type LogLevel, logLevels } from "../observe/log.ts";
-import { aborted, watchShutdownSignals } from "../server/shutdown.ts";
+import { createLog, type Log, type LogLevel, logLevels } from "../observe/log.ts";
+import { aborted, untilShutdown } from "../server/shutdown.ts";
 import { accountProviderRole } from "../up/account-provider-role.ts";
 import { admissionRole } from "../up/admission-role.ts";
 import { authenticatorRole } from "../up/authenticator-role.ts";
@@ -56,7 +56,14 @@ async function up(flags: UpFlags): Promise<number> {
   await mkdir(state, { recursive: true, mode: 0o700 });
   const logFile = await open(join(state, "sallyport.log"), "a", 0o600);
   const log = createLog({ level: flags.logLevel, sink: { write: (line) => void logFile.appendFile(line) } });
-  const shutdown = watchShutdownSignals();
+  try {
+    return await untilShutdown((stopping) => serve(flags, state, log, stopping));
+  } finally {
+    await logFile.close();
+  }
+}
+
+async function serve(flags: UpFlags, state: string, log: Log, stopping: AbortSignal): Promise<number> {
   const source = createManifestFolderSource(resolve(flags.manifests), { log, clock: systemClock });
   const running: RunningRole[] = [];
   const say = (text: string): void => {
@@ -72,7 +79,7 @@ async function up(flags: UpFlags): Promise<number> {
         stateFolder,
         log,
         clock: systemClock,
-        signal: shutdown.signal,
+        signal: stopping,
       });
       if (started === undefined) continue;
       running.push(started);
@@ -84,17 +91,15 @@ async function up(flags: UpFlags): Promise<number> {
     if (chains.length === 0) say(`\nNothing in ${flags.manifests} asks for an impersonation account.\n`);
     if (flags.once) return holds ? 0 : 1;
     say("\nCtrl-C stops everything.\n");
-    await aborted(shutdown.signal);
+    await aborted(stopping);
     say("\nStopping…\n");
     return 0;
   } catch (error) {
-    if (shutdown.signal.aborted) return 0;
+    if (stopping.aborted) return 0;
     throw error;
   } finally {
     for (const role of running.toReversed()) await role.stop();
     await source.close();
-    shutdown.dispose();
-    await logFile.close();
   }
 }
 

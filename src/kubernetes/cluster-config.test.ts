@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { describe, test, type TestContext } from "node:test";
 import { configMapKind } from "../../test/contracts/resource-source-contract.ts";
@@ -14,7 +15,7 @@ import { SallyportError } from "../errors.ts";
 import { silentLog } from "../observe/log.ts";
 import { createAuthority } from "../pki/authority.ts";
 import { createClusterClient } from "./cluster-client.ts";
-import { loadClusterConfig, type ClusterConfig } from "./cluster-config.ts";
+import { kubeconfigOfPerson, loadClusterConfig, type ClusterConfig } from "./cluster-config.ts";
 import { createClusterSource } from "./cluster-source.ts";
 
 const pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -157,6 +158,29 @@ describe("a kubeconfig", () => {
     assert.deepEqual({ server, namespace }, { server: "https://other.contoso.com", namespace: "there" });
     await assert.rejects(refusal, /the context "third" is not among its contexts/);
   });
+
+  const home = join(homedir(), ".kube", "config");
+  const found: readonly (readonly [
+    string,
+    string | undefined,
+    Record<string, string>,
+    string | undefined,
+  ])[] = [
+    ["what was asked for", "/asked", { KUBECONFIG: "/named", KUBERNETES_SERVICE_HOST: "10.0.0.1" }, "/asked"],
+    ["KUBECONFIG", undefined, { KUBECONFIG: "/named", KUBERNETES_SERVICE_HOST: "10.0.0.1" }, "/named"],
+    [
+      "a pod's service account",
+      undefined,
+      { KUBECONFIG: "", KUBERNETES_SERVICE_HOST: "10.0.0.1" },
+      undefined,
+    ],
+    ["~/.kube/config", "", {}, home],
+  ];
+  for (const [what, asked, environment, expected] of found) {
+    test(`a person's command takes ${what}, before what comes next`, () => {
+      assert.equal(kubeconfigOfPerson(asked, environment), expected);
+    });
+  }
 
   const refused: readonly (readonly [string, unknown, RegExp])[] = [
     ["no YAML", "a: [", /it is no YAML/],

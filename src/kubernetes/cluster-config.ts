@@ -5,6 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
 import { delimiter, dirname, isAbsolute, join, sep } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
@@ -62,6 +63,19 @@ export interface ClusterConfigOptions {
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Where the service account's files are mounted. */
   readonly serviceAccountFolder?: string;
+}
+
+/**
+ * The kubeconfig of a command that a person runs, found as kubectl finds it: what was asked for, `KUBECONFIG`, in a pod the
+ * service account, and else `~/.kube/config`.
+ */
+export function kubeconfigOfPerson(
+  asked: string | undefined,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): string | undefined {
+  const named = [asked, environment["KUBECONFIG"]].find((path) => path !== undefined && path !== "");
+  if (named !== undefined || environment["KUBERNETES_SERVICE_HOST"] !== undefined) return named;
+  return join(homedir(), ".kube", "config");
 }
 
 /** @throws {SallyportError} `E_CLUSTER_CONFIG` when it is absent, broken or asks for what we cannot do. */

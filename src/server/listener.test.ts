@@ -111,6 +111,21 @@ test(
   },
 );
 
+test(
+  "on :: both families are served, as in a pod of either kind of cluster",
+  { skip: hasIpv6 ? false : "no ::1 here" },
+  async (t) => {
+    const listener = await start(t, { addresses: [{ host: "::", port: 0 }] });
+
+    for (const host of ["127.0.0.1", "::1"]) {
+      const peer = await dial(listener.port, host);
+      peer.socket.write(request());
+      await peer.received(/hello/);
+      peer.socket.destroy();
+    }
+  },
+);
+
 test("an optional address that this machine does not have is left out", async (t) => {
   const listener = await start(t, {
     addresses: [

@@ -236,11 +236,20 @@ function secureContextOptions(material: TlsMaterial): SecureContextOptions {
   };
 }
 
+/** Of both families. */
+const everyAddress = "::";
+
 type Bound =
   | { readonly ok: true; readonly port: number }
   | { readonly ok: false; readonly absent: boolean; readonly error: Error };
 
-function bind(server: Server | HttpsServer, host: string, port: number): Promise<Bound> {
+async function bind(server: Server | HttpsServer, host: string, port: number): Promise<Bound> {
+  const bound = await bindOnce(server, host, port);
+  // What is meant is every address, also of a machine whose kernel has no IPv6.
+  return !bound.ok && bound.absent && host === everyAddress ? bindOnce(server, "0.0.0.0", port) : bound;
+}
+
+function bindOnce(server: Server | HttpsServer, host: string, port: number): Promise<Bound> {
   return new Promise((resolve) => {
     const onError = (error: Error & { code?: string }): void => {
       const absent =
@@ -248,7 +257,9 @@ function bind(server: Server | HttpsServer, host: string, port: number): Promise
       resolve({ ok: false, absent, error });
     };
     server.once("error", onError);
-    server.listen({ host, port, ipv6Only: host.includes(":"), backlog: 1024 }, () => {
+    // Both families share a port only when each socket keeps to its own.
+    const ipv6Only = host.includes(":") && host !== everyAddress;
+    server.listen({ host, port, ipv6Only, backlog: 1024 }, () => {
       server.off("error", onError);
       resolve({ ok: true, port: (server.address() as AddressInfo).port });
     });

@@ -8,16 +8,28 @@ import { test } from "node:test";
 import { aborted } from "./shutdown.ts";
 
 const program = `
-  import { aborted, watchShutdownSignals } from ${JSON.stringify(new URL("./shutdown.ts", import.meta.url).href)};
-  const shutdown = watchShutdownSignals();
+  import { aborted, untilShutdown } from ${JSON.stringify(new URL("./shutdown.ts", import.meta.url).href)};
+  const has = (flag) => process.argv.includes(flag);
+  const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const alive = setInterval(() => undefined, 1_000);
-  console.log("ready");
-  await aborted(shutdown.signal);
-  if (process.argv.includes("--dispose")) shutdown.dispose();
-  if (!process.argv.includes("--echo")) await new Promise((resolve) => setTimeout(resolve, 350));
-  console.log("stopping");
-  if (process.argv.includes("--echo")) await new Promise((resolve) => setTimeout(resolve, 100));
-  if (process.argv.includes("--stop")) clearInterval(alive);
+  const end = async () => {
+    if (!has("--echo")) await pause(350);
+    console.log("stopping");
+    if (has("--echo")) await pause(100);
+    if (has("--stop")) clearInterval(alive);
+    else await pause(60_000);
+  };
+  if (has("--fail")) {
+    clearInterval(alive);
+    await untilShutdown(() => Promise.reject(new Error("no"))).catch(() => console.log("failed"));
+  } else {
+    await untilShutdown(async (signal) => {
+      console.log("ready");
+      await aborted(signal);
+      if (!has("--after")) await end();
+    });
+    if (has("--after")) await end();
+  }
 `;
 
 interface Ended {
@@ -68,9 +80,15 @@ test("the same request to stop, delivered twice, is one", async () => {
 });
 
 test("once nobody listens any more, a signal does what it always does", async () => {
-  const ended = await watch(["SIGTERM", "SIGTERM"], "--dispose");
+  const ended = await watch(["SIGTERM", "SIGTERM"], "--after");
 
   assert.equal(ended.signal, "SIGTERM");
+});
+
+test("work that fails leaves nothing that keeps the process alive", async () => {
+  const ended = await watch([], "--fail");
+
+  assert.deepEqual(ended, { output: "failed\n", code: 0, signal: null });
 });
 
 test("waiting for a signal that has come ends at once", async () => {

@@ -3,20 +3,17 @@
  * @module
  */
 
-export interface ShutdownSignals {
-  /** Aborted by the first signal. */
-  readonly signal: AbortSignal;
-  /** Stops listening for signals. */
-  dispose(): void;
-}
-
 /**
  * One request to stop may come twice: a terminal signals the whole process group and npm passes the signal on, too. What
  * follows within this time (milliseconds) is an echo.
  */
 const echoMs = 300;
 
-export function watchShutdownSignals(): ShutdownSignals {
+/**
+ * Does the work of a service, which is told by the signal when it has to stop. However the work ends, with an error too,
+ * signals do afterwards what they always do, and nothing of this keeps the process alive.
+ */
+export async function untilShutdown<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
   const controller = new AbortController();
   let first = 0;
   const onSignal = (name: NodeJS.Signals): void => {
@@ -32,14 +29,13 @@ export function watchShutdownSignals(): ShutdownSignals {
   const alive = setInterval(() => undefined, 2 ** 30);
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
-  return {
-    signal: controller.signal,
-    dispose() {
-      clearInterval(alive);
-      process.off("SIGTERM", onSignal);
-      process.off("SIGINT", onSignal);
-    },
-  };
+  try {
+    return await work(controller.signal);
+  } finally {
+    clearInterval(alive);
+    process.off("SIGTERM", onSignal);
+    process.off("SIGINT", onSignal);
+  }
 }
 
 /** Resolves when the signal is aborted. */

@@ -63,7 +63,7 @@ imagePullSecrets:
 {{/* Takes a dict of `root`, `since` (a version) and `sentence`: Helm takes the cluster's version, or --kube-version. */}}
 {{- define "sallyport.needsKubernetes" -}}
 {{- if semverCompare (printf "<%s-0" .since) .root.Capabilities.KubeVersion.Version -}}
-{{- fail (printf "%s Kubernetes %s, and this is %s." .sentence .since .root.Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "%s Kubernetes %s, and this is %s (without a cluster --kube-version says it)." .sentence .since .root.Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 {{- end -}}
 

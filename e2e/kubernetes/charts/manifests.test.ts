@@ -96,7 +96,7 @@ test("deploy/gmsa-webhook and the chart say the same", async () => {
 
 test("deploy/authenticator and the chart say the same", async () => {
   const chart = await renderedObjects("authenticator", "ack-ram-authenticator", "kube-system", [
-    "--set=clusterId=c-example,image.repository=sallyport",
+    "--set=clusterId=c-example",
   ]);
   for (const object of manifests("authenticator/authenticator.yaml")) {
     const id = `${String(object.kind)} ${String(object.metadata.name)}`;

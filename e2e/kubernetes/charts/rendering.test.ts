@@ -22,19 +22,19 @@ interface Rendering {
   readonly flags?: readonly string[];
 }
 
+function helm(...args: readonly string[]): Promise<CommandResult> {
+  return runCommand(join(assets, "helm4"), args, {
+    environment: { HOME: runDirectory, KUBECONFIG: join(runDirectory, "no-kubeconfig") },
+  });
+}
+
 let written = 0;
 function template(name: ChartName, rendering: Rendering): Promise<CommandResult> {
   const { release = "rel", namespace = "ns", values = {}, flags = [] } = rendering;
   const file = join(runDirectory, `rendering-${String(written++)}.json`);
   writeFileSync(file, JSON.stringify(values));
-  return runCommand(
-    join(assets, "helm4"),
-    ["template", release, chartPath(name), "--namespace", namespace, "--values", file].concat(
-      requiredValues[name],
-      flags,
-    ),
-    { environment: { HOME: runDirectory, KUBECONFIG: join(runDirectory, "no-kubeconfig") } },
-  );
+  const common = ["--namespace", namespace, "--values", file, ...requiredValues[name]];
+  return helm("template", release, chartPath(name), ...common, ...flags);
 }
 
 async function objects(name: ChartName, rendering: Rendering = {}): Promise<readonly KubernetesObject[]> {
@@ -181,6 +181,35 @@ test("authenticator: what contradicts its configuration file is refused", async 
     await refusal("authenticator", { config: { clusterID: "c-other" } }),
     /clusterId is c-e2e and config\.clusterID is c-other/u,
   );
+});
+
+test("authenticator: NOTES say where the API server's kubeconfig is, if not where it is looked for", async () => {
+  const notes = async (...flags: readonly string[]): Promise<string> =>
+    (
+      await helm(
+        "install",
+        "rel",
+        chartPath("authenticator"),
+        "--dry-run=client",
+        "--set=clusterId=c",
+        ...flags,
+      )
+    ).stdout.replace(/.*^NOTES:$/msu, "");
+
+  assert.doesNotMatch(await notes(), /--kubeconfig/u);
+  const elsewhere = await notes("--set=kubeconfigDirectory=/etc/kubernetes/authenticator");
+  for (const undo of ["", " --undo"]) {
+    const command = `configure-api-server.sh --kubeconfig /etc/kubernetes/authenticator/kubeconfig.yaml${undo}`;
+    assert.ok(elsewhere.includes(command), elsewhere);
+  }
+});
+
+test("authenticator: a long user id stays a whole number", async () => {
+  const { spec } = ofKind(await objects("authenticator", { values: { user: 1_000_650_000 } }), "DaemonSet")
+    .spec.template;
+
+  assert.equal(spec.containers[0].securityContext.runAsUser, 1_000_650_000);
+  assert.ok(spec.initContainers[0].args.includes("--owner=1000650000:1000650000"));
 });
 
 test("authenticator: the control plane's nodes can be known by another label alone", async () => {

@@ -33,8 +33,14 @@ const developers = { arn: "acs:ram::1234567890123456:role/developers", roleId: "
 
 test("the guide leads from a cluster that knows nobody to a person with a role of RAM", async (t) => {
   const blocks = commandsOf("ram-login.md");
-  assert.equal(blocks.length, 4, "the guide has other blocks than this test knows");
-  const [install, configure, map, logIn] = blocks as readonly [string, string, string, string];
+  assert.equal(blocks.length, 5, "the guide has other blocks than this test knows");
+  const [install, configure, map, logIn, verify] = blocks as readonly [
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
   const sts = await startStsSimulator({
     accessKeys: [alice],
     roles: [developers],
@@ -70,6 +76,11 @@ test("the guide leads from a cluster that knows nobody to a person with a role o
   copyFileSync(kubeadmManifest, manifest);
   const kubeconfig = join(etc, "ack-ram-authenticator/kubeconfig.yaml");
   const onNode = `--manifest ${manifest} --kubeconfig ${kubeconfig} --backups ${join(etc, "backups")}`;
+  // Copied to the node, as the guide says.
+  copyFileSync(
+    join(reader.folder, "deploy/authenticator/configure-api-server.sh"),
+    join(reader.folder, "configure-api-server.sh"),
+  );
   await reader.run(configure.replace("configure-api-server.sh", `$& ${onNode}`));
   const pod = parse(readFileSync(manifest, "utf8")) as {
     readonly spec: { readonly containers: readonly { readonly command: readonly string[] }[] };
@@ -105,4 +116,11 @@ test("the guide leads from a cluster that knows nobody to a person with a role o
 
   assert.match(seen.stdout, /dev:alice/u);
   assert.match(seen.stdout, /contoso-developers/u);
+
+  const home = join(person.folder, ".kube");
+  mkdirSync(home, { recursive: true });
+  copyFileSync(join(person.folder, "kubeconfig"), join(home, "config"));
+  const verified = await person.run(verify);
+  assert.match(verified.stdout, /Backend: CRD/u);
+  assert.match(verified.stdout, /Username: dev:alice/u);
 });

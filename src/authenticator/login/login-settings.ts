@@ -7,6 +7,7 @@ import { z } from "zod";
 import { parseDistinguishedName } from "../../directory/distinguished-name.ts";
 import { groupStrategies } from "../../directory/groups.ts";
 import { parseServerUrl } from "../../directory/server-url.ts";
+import { problemOf } from "../../document.ts";
 import { reasonOf, type ConfigFault } from "../../errors.ts";
 import { groupFormats, usernameFormats } from "./directory-identity.ts";
 
@@ -109,7 +110,7 @@ export function readLoginSettings(text: string): {
   if (result.success) return { settings: result.data, faults: [] };
   const faults = result.error.issues.map((issue) => ({
     setting: issue.path.length === 0 ? "the file" : issue.path.join("."),
-    problem: issue.message,
+    problem: problemOf(issue),
   }));
   return { settings: undefined, faults };
 }
