@@ -205,7 +205,7 @@ test("with Helm 4 the authenticator's chart follows ack-ram-authenticator's mani
   await removeDefinitions("authenticator");
   const [definition] = definitionsOf("authenticator");
   const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${String(definition?.metadata.name)}`;
-  const older = structuredClone(definition) as KubernetesObject;
+  const older = structuredClone(definition);
   for (const version of older.spec.versions) {
     delete version.additionalPrinterColumns;
     delete version.schema.openAPIV3Schema.properties.spec.properties.userID;
