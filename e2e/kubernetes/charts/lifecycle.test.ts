@@ -201,6 +201,34 @@ for (const [helmName, helm, flags] of [
   });
 }
 
+test("with Helm 4 the authenticator's chart follows ack-ram-authenticator's manifests, as the guide says", async (t) => {
+  const namespace = await cluster.namespace(t);
+  await removeDefinitions("authenticator");
+  const [definition] = definitionsOf("authenticator");
+  const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${String(definition?.metadata.name)}`;
+  const older = structuredClone(definition);
+  for (const version of older.spec.versions) {
+    delete version.additionalPrinterColumns;
+    delete version.schema.openAPIV3Schema.properties.spec.properties.userID;
+  }
+  await cluster.kubectl(["create", "--filename", "-"], { stdin: JSON.stringify(older) });
+  t.after(() => removeDefinitions("authenticator"));
+  const install = ["install", "ack", chartPath("authenticator"), ...requiredValues.authenticator];
+  const run = (args: readonly string[], allowFailure = false): Promise<{ readonly stderr: string }> =>
+    cluster.helm4([...args, "--namespace", namespace], { timeoutMs: 120_000, allowFailure });
+
+  const disputed = await run(install, true);
+  await run([...install, "--skip-crds"]);
+  const renewed = await cluster.admin.expect("GET", path);
+  await run(["uninstall", "ack"]);
+
+  assert.match(disputed.stderr, /Apply failed with \d+ conflicts?/u);
+  assert.deepEqual(
+    renewed.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.userID,
+    definition?.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.userID,
+  );
+});
+
 test("the cleanup removes what a killed provider left, on nodes that are there, and names the others", async (t) => {
   const namespace = await installProvider(t, ["--set=cleanup.timeout=8s"]);
   const up = await agent.addNode("windows-up", "windows");
