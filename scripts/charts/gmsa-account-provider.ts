@@ -77,9 +77,10 @@ const leaf = {
 };
 /** cert-manager renews no leaf because its authority was renewed: the old one has to outlive all that it signed. */
 const authority = {
-  standard: { duration: "8760h", renewBefore: "2880h" },
+  standard: { duration: "8760h", renewBefore: "" },
   other: { duration: "17520h", renewBefore: "2400h" },
-  remark: " Longer than the lives of the other two, which its predecessor signed.",
+  remark:
+    " Empty: `2880h`, or half of a shorter life. Longer than the lives of the other two, which its predecessor signed.",
 };
 
 function certificate(
@@ -92,7 +93,7 @@ function certificate(
       example: times.other.duration,
       with: inManagerMode,
     }),
-    renewBefore: value(goDuration, times.standard.renewBefore, {
+    renewBefore: value(z.union([goDuration, z.literal("")]), times.standard.renewBefore, {
       about: `When it is renewed before its end.${times.remark ?? ""}`,
       example: times.other.renewBefore,
       with: inManagerMode,

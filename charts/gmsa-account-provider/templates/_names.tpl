@@ -94,6 +94,17 @@ selfManaged
 {{- .Values.certificates.serverSecretName | default (ternary "account-provider-cert" (printf "%s-server" (include "sallyport.fullname" .)) (eq (include "provider.mode" .) "secret")) -}}
 {{- end -}}
 
+{{/* In a values file of the chart before this one may stand a life alone, which has to be the longer of the two. */}}
+{{- define "provider.caRenewBefore" -}}
+{{- $authority := .Values.certificates.certManager.caCert -}}
+{{- $hours := regexFind "^[0-9]+h" $authority.duration | trimSuffix "h" | int64 -}}
+{{- if $authority.renewBefore -}}
+{{ $authority.renewBefore }}
+{{- else if gt $hours 1 -}}
+{{ min 2880 (div $hours 2) }}h
+{{- end -}}
+{{- end -}}
+
 {{/*
   Two providers that write the same host directory take the plugin away from each other. Only a cluster can tell, and a
   namespace says nothing: any release may have named any directory. Nodes are others where two selectors want other values of

@@ -380,6 +380,20 @@ test("gmsa-account-provider: cert-manager's authority outlives every leaf that i
     const leaf = named(all, "Certificate", `rel-${side}`).spec;
     assert.ok(hours(authority.renewBefore) >= hours(leaf.duration), side);
   }
+  // A life alone, as it may stand in an older file.
+  for (const [duration, renewBefore] of [
+    ["720h", "360h"],
+    ["87600h0m0s", "2880h"],
+    ["90m", undefined],
+  ] as const) {
+    const certificates = { mode: "certManager", certManager: { caCert: { duration } } };
+    const { spec } = named(
+      await objects("gmsa-account-provider", { values: { certificates } }),
+      "Certificate",
+      "rel-ca",
+    );
+    assert.equal(spec.renewBefore, renewBefore, duration);
+  }
 });
 
 test("gmsa-account-provider: it listens where it is told, and is asked there", async () => {
