@@ -34,6 +34,8 @@ export type Prepare = (context: BedContext) => Promise<PreparedBed>;
 /** What a bed's `prepare.ts` exports. */
 export interface BedModule {
   readonly prepare: Prepare;
+  /** Whether its suites have nothing in common that only one of them may use: then several run at a time. */
+  readonly sideBySide?: boolean;
   /** Suites that mostly wait, by name: they run beside the bed's others. */
   readonly longSuites?: readonly string[];
 }

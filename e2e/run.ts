@@ -5,7 +5,7 @@
  * suite, 3 the machine lacks something, 130 interrupted.
  * @module
  */
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, constants, homedir, tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -82,22 +82,26 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 interface OpenBed extends PreparedBed {
+  readonly sideBySide: boolean;
   readonly longSuites: readonly string[];
 }
 
 async function openBed(bed: string, runDirectory: string): Promise<OpenBed> {
-  const { prepare, longSuites = [] } = (await import(
-    pathToFileURL(join(options.beds, bed, "prepare.ts")).href
-  )) as BedModule;
+  const {
+    prepare,
+    sideBySide = false,
+    longSuites = [],
+  } = (await import(pathToFileURL(join(options.beds, bed, "prepare.ts")).href)) as BedModule;
   const { environment, close } = await orInterrupted(
     prepare({ runDirectory, cacheDirectory: cacheDirectory(), say }),
   );
-  return { environment, close, longSuites };
+  return { environment, close, sideBySide, longSuites };
 }
 
 /**
  * Prepares the beds one after another, since they install packages, and then runs their suites: one more at a time than
- * there are processors, since each waits now and then, three at the most; never two of one bed but for those that mostly wait.
+ * there are processors, since each waits now and then, three at the most; two of one bed only where the bed allows it. Those
+ * that mostly wait run beside them.
  */
 async function runSuites(chosen: readonly Suite[], runDirectory: string): Promise<Tally> {
   const beds = new Map<string, OpenBed>();
@@ -118,11 +122,13 @@ async function runSuites(chosen: readonly Suite[], runDirectory: string): Promis
     for (const bed of new Set(chosen.map((suite) => suite.bed)))
       beds.set(bed, await openBed(bed, runDirectory));
     const isLong = (suite: Suite): boolean => beds.get(suite.bed)?.longSuites.includes(suite.name) === true;
-    const waiting = bySizeOfBed(chosen.filter((suite) => !isLong(suite)));
+    const waiting = bySize(chosen.filter((suite) => !isLong(suite)));
     const busy = new Set<string>();
     const lane = async (): Promise<void> => {
       for (;;) {
-        const suite = waiting.find(({ bed }) => !busy.has(bed));
+        const suite =
+          waiting.find(({ bed }) => !busy.has(bed)) ??
+          waiting.find(({ bed }) => beds.get(bed)?.sideBySide === true);
         // Whoever works on the bed of the suites that are left goes on with them.
         if (suite === undefined) return;
         waiting.splice(waiting.indexOf(suite), 1);
@@ -139,10 +145,17 @@ async function runSuites(chosen: readonly Suite[], runDirectory: string): Promis
   return total;
 }
 
-/** Suites of the bed with the most of them first, so that no long bed is left alone in the end. */
-function bySizeOfBed(suites: readonly Suite[]): Suite[] {
-  const size = (bed: string): number => suites.filter((suite) => suite.bed === bed).length;
-  return suites.toSorted((one, other) => size(other.bed) - size(one.bed));
+/**
+ * What takes long first, so that it is not left alone in the end: suites of the bed with the most of them, of these the one
+ * with the most text.
+ */
+function bySize(suites: readonly Suite[]): Suite[] {
+  const suitesOf = (bed: string): number => suites.filter((suite) => suite.bed === bed).length;
+  const textOf = (suite: Suite): number =>
+    suite.files.reduce((total, file) => total + statSync(file).size, 0);
+  return suites.toSorted(
+    (one, other) => suitesOf(other.bed) - suitesOf(one.bed) || textOf(other) - textOf(one),
+  );
 }
 
 /** One process a suite: a suite that crashes fails alone, and its files share what they start. */

@@ -7,6 +7,9 @@ import { obtainAssets } from "./assets.ts";
 import { requireOpenssl } from "./certificates.ts";
 import { offerSharedCluster } from "./shared-cluster.ts";
 
+/** Each suite has a control plane of its own, or takes a namespace of the shared one. */
+export const sideBySide = true;
+
 /** Minutes of waiting for whatever goes wrong, and of an API server that is away. */
 export const longSuites = ["chaos", "installed-provider"];
 

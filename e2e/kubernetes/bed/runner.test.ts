@@ -131,14 +131,26 @@ test("suites of one bed never run at the same time, whatever other beds do", asy
   assert.equal(code, 0);
 });
 
+const waitsFor = (theirs: string, ours: string): string => `
+  import { existsSync, writeFileSync } from 'node:fs';
+  import { test } from 'node:test';
+  test('${ours} meets ${theirs}', async () => {
+    writeFileSync(import.meta.dirname + '/../${ours}.here', '');
+    while (!existsSync(import.meta.dirname + '/../${theirs}.here')) await new Promise((r) => setTimeout(r, 20));
+  });`;
+
+test("suites of a bed that allows it run at the same time", async (t) => {
+  const { ended } = run(t, {
+    "prepare.ts": `${readyBed}\nexport const sideBySide = true;`,
+    "first/a.test.ts": waitsFor("second", "first"),
+    "second/b.test.ts": waitsFor("first", "second"),
+  });
+  const { code, output } = await ended;
+
+  assert.equal(code, 0, output);
+});
+
 test("a long suite runs beside the others, and each is shown when it has ended", async (t) => {
-  const waitsFor = (theirs: string, ours: string): string => `
-    import { existsSync, writeFileSync } from 'node:fs';
-    import { test } from 'node:test';
-    test('${ours} meets ${theirs}', async () => {
-      writeFileSync(import.meta.dirname + '/../${ours}.here', '');
-      while (!existsSync(import.meta.dirname + '/../${theirs}.here')) await new Promise((r) => setTimeout(r, 20));
-    });`;
   const { ended } = run(t, {
     "prepare.ts": `${readyBed}\nexport const longSuites = ['first'];`,
     "first/a.test.ts": waitsFor("second", "long"),

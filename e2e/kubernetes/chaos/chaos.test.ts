@@ -247,7 +247,7 @@ test(
       while (run.on) {
         const made = ledger.request(what, needs, attempt).finally(() => pending.delete(made));
         pending.add(made);
-        await sleep(250);
+        await sleep(400);
       }
     });
     const rotations = (async () => {
@@ -289,7 +289,7 @@ test(
     let rounds = 0;
     while (performance.now() < until) {
       for (const kill of kills) {
-        await sleep(3_000);
+        await sleep(5_000);
         await kill();
       }
       rounds += 1;
