@@ -6,6 +6,7 @@
  */
 import { asSallyportError, describeForOperator } from "./errors.ts";
 import { checkNodeVersion } from "./node-version.ts";
+import { endAtSignals } from "./server/shutdown.ts";
 import { version } from "./version.ts";
 
 /** A command's module: it takes the words after its own name and resolves to an exit code. */
@@ -101,6 +102,14 @@ async function main(args: readonly string[]): Promise<number> {
   return await command.run(rest);
 }
 
+// A reader that has gone is no fault; `| head` is one.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE")
+    process.stderr.write(`sallyport: standard output cannot be written: ${error.message}\n`);
+  process.exit(error.code === "EPIPE" ? 0 : 1);
+});
+
+endAtSignals();
 try {
   checkNodeVersion(process.versions.node);
   process.exitCode = await main(process.argv.slice(2));

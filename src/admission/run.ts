@@ -2,14 +2,14 @@
  * `admission run`: composes the service from its settings and serves until it is told to stop.
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { systemClock } from "../clock.ts";
-import { configError, reasonOf } from "../errors.ts";
+import { configError } from "../errors.ts";
 import type { ClusterClient } from "../kubernetes/cluster-client.ts";
 import type { ResourceSource } from "../kubernetes/resource-source.ts";
 import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { createRegistry, type Registry } from "../observe/metrics.ts";
+import { readAuthoritiesFile } from "../pki/authorities-file.ts";
 import { aborted, untilShutdown } from "../server/shutdown.ts";
 import { version } from "../version.ts";
 import { createAccessReviewer } from "./access-review.ts";
@@ -99,11 +99,9 @@ async function followCertificate(
 
 async function readClientAuthorities(file: string | undefined): Promise<string | undefined> {
   if (file === undefined) return undefined;
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    throw configError([{ setting: "--client-ca", problem: reasonOf(error) }]);
-  }
+  const read = await readAuthoritiesFile(file);
+  if (!read.ok) throw configError([{ setting: "--client-ca", problem: read.problem }]);
+  return read.pem;
 }
 
 interface World {

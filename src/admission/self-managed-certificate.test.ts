@@ -71,7 +71,10 @@ interface Bed {
   readonly clock: FakeClock;
   readonly events: () => readonly string[];
   /** A replica, stopped with the test. */
-  readonly replica: (more?: Partial<SelfManagedOptions>) => Promise<FollowedCertificate>;
+  readonly replica: (
+    more?: Partial<SelfManagedOptions>,
+    signal?: AbortSignal,
+  ) => Promise<FollowedCertificate>;
   readonly bundle: (kind?: ResourceKind, webhook?: number) => string;
   readonly entries: () => readonly { readonly certificate: string; readonly privateKey?: string }[];
   readonly until: (what: string, condition: () => boolean, stepMs?: number) => Promise<void>;
@@ -138,7 +141,7 @@ async function bed(t: TestContext, configured = true): Promise<Bed> {
     api,
     clock,
     events: () => logged.map((line) => (JSON.parse(line) as { event: string }).event),
-    async replica(more = {}) {
+    async replica(more = {}, signal) {
       const client = createClusterClient(configOf(api, { namespace }), silentLog);
       const source = createClusterSource(
         client,
@@ -147,7 +150,11 @@ async function bed(t: TestContext, configured = true): Promise<Bed> {
       );
       closing.push(() => source.close());
       let settled = false;
-      const starting = createSelfManagedCertificate({ ...options, ...more }, { source, client, clock, log });
+      const starting = createSelfManagedCertificate(
+        { ...options, ...more },
+        { source, client, clock, log },
+        signal,
+      );
       const end = (): void => void (settled = true);
       starting.then(end, end);
       await eventually("the start", () => settled, clock, 500);
@@ -565,6 +572,15 @@ test("a Secret of somebody else's is not touched", async (t) => {
 
   await assert.rejects(replica(), { code: "E_WEBHOOK_AUTHORITY", message: /of type kubernetes.io\/tls/ });
   assert.equal(api.stored(secretKind, name, namespace)?.["type"], "kubernetes.io/tls");
+});
+
+test("told to stop while the API server never answers, the start ends", async (t) => {
+  const { api, replica } = await bed(t);
+  api.fail({ fault: { kind: "hang" } });
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(new Error("told to stop")), 100);
+
+  await assert.rejects(replica({}, stop.signal), { message: "told to stop" });
 });
 
 test("without the API server the start gives up after its patience, and says why", async (t) => {

@@ -117,6 +117,7 @@ class SelfManagedCertificate implements FollowedCertificate {
   #failures = 0;
   #lookedAt = Number.NEGATIVE_INFINITY;
   readonly #stopping = new AbortController();
+  readonly #started = new AbortController();
   #cancel: CancelTimer = () => undefined;
   #underWay: Promise<void> | undefined;
   #again = false;
@@ -155,13 +156,20 @@ class SelfManagedCertificate implements FollowedCertificate {
   async start(signal?: AbortSignal): Promise<void> {
     const { secret, patienceMs = 60_000 } = this.#options;
     const end = this.#clock.now() + patienceMs;
+    // An API server that never answers holds no request longer than the process is to live.
+    signal?.addEventListener("abort", () => this.#stopping.abort(signal.reason), {
+      signal: this.#started.signal,
+    });
     // What the configurations hold is worth a moment, not the start.
     await Promise.race([this.#registrations.synced(signal), delay(this.#clock, 5_000, signal)]).catch(
       () => undefined,
     );
     for (let failures = 1; ; failures++) {
       await this.#reconcile();
-      if (this.#leaf !== undefined) return;
+      if (this.#leaf !== undefined) {
+        this.#started.abort();
+        return;
+      }
       signal?.throwIfAborted();
       if (this.#clock.now() >= end || this.#foreign !== undefined) {
         throw new SallyportError("E_WEBHOOK_AUTHORITY", {

@@ -3,12 +3,12 @@
  * mappings, and its operations endpoints. Everything that is not a matter of configuration arrives as a part.
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { systemClock, type Clock } from "../clock.ts";
-import { SallyportError, configError, reasonOf } from "../errors.ts";
+import { configError } from "../errors.ts";
 import type { ResourceSource } from "../kubernetes/resource-source.ts";
 import type { AuthenticatorMetrics } from "../observe/authenticator-metrics.ts";
 import type { Log } from "../observe/log.ts";
+import { readAuthoritiesFile } from "../pki/authorities-file.ts";
 import type { Registry } from "../observe/metrics.ts";
 import { listen, type Listener, type TlsMaterial } from "../server/listener.ts";
 import { createOperations, type ReadinessCheck } from "../server/operations.ts";
@@ -65,8 +65,8 @@ export async function startAuthenticator(
   try {
     const certificate = await openServerCertificate(settings.stateDir, settings, { clock, log });
     undo.push(() => certificate.close());
-    const clientAuthoritiesPem = await readOptional("clientCAFile", settings.clientCAFile);
-    const stsAuthoritiesPem = await readOptional("stsCAFile", settings.stsCAFile);
+    const clientAuthoritiesPem = await authoritiesOf("clientCAFile", settings.clientCAFile);
+    const stsAuthoritiesPem = await authoritiesOf("stsCAFile", settings.stsCAFile);
 
     const backends = await openBackends(settings, { ...parts, clock }, metrics);
     undo.push(() => Promise.all(backends.map((backend) => backend.close())));
@@ -200,15 +200,10 @@ export async function openBackends(
   return backends;
 }
 
-export async function readOptional(setting: string, path: string | undefined): Promise<string | undefined> {
+/** The authorities of a setting that may be left out. Throws `E_CONFIG_INVALID`. */
+export async function authoritiesOf(setting: string, path: string | undefined): Promise<string | undefined> {
   if (path === undefined || path === "") return undefined;
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    throw new SallyportError(
-      "E_CONFIG_INVALID",
-      { count: 1, faults: `\n  ${setting}: ${path} cannot be read (${reasonOf(error)})` },
-      { cause: error },
-    );
-  }
+  const read = await readAuthoritiesFile(path);
+  if (!read.ok) throw configError([{ setting, problem: read.problem }]);
+  return read.pem;
 }

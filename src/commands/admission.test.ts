@@ -160,6 +160,17 @@ test("self-managed certificates need a namespace to keep their Secret in", async
   assert.deepEqual(faultsOf(ended), ["--ca-secret"]);
 });
 
+test("a --client-ca without a certificate is a fault: it would let every public authority's clients in", async (t) => {
+  const path = join(temporaryFolder(t), "client-ca.crt");
+  writeFileSync(path, "");
+  const ended = await admission([
+    ...["--client-ca", path, "--tls-crt", "/nowhere", "--tls-key", "/nowhere", "--manifests", contoso],
+  ]);
+
+  assert.equal(ended.code, 2, ended.stderr);
+  assert.match(ended.stderr, /--client-ca: .*holds no certificate/);
+});
+
 function kubeconfigIn(t: TestContext, server: string): string {
   const path = join(temporaryFolder(t), "kubeconfig");
   const content = {

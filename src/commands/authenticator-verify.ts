@@ -4,7 +4,7 @@
  */
 import { text as readAll } from "node:stream/consumers";
 import { Option, type Command } from "commander";
-import { openBackends, readOptional } from "../authenticator/authenticator.ts";
+import { openBackends, authoritiesOf } from "../authenticator/authenticator.ts";
 import { createRamMapper } from "../authenticator/mapping/ram-mapper.ts";
 import { createStsClient } from "../authenticator/ram/sts-client.ts";
 import { createRamVerifier, ramVerifierDefaults } from "../authenticator/ram/verifier.ts";
@@ -34,7 +34,7 @@ async function verify(flags: VerifyFlags): Promise<number> {
   const faults: ConfigFault[] = [];
   const { settings } = await settingsOf(flags, rawOf(flags, faults), faults);
   const token = flags.token === "-" ? (await readAll(process.stdin)).trim() : flags.token;
-  const authoritiesPem = await readOptional("stsCAFile", settings.stsCAFile);
+  const authoritiesPem = await authoritiesOf("stsCAFile", settings.stsCAFile);
   const metrics = createAuthenticatorMetrics(createRegistry(version));
   const sts = createStsClient({
     origin: settings.stsOrigin,

@@ -2,11 +2,11 @@
  * `sallyport credspec deliver`: exit 0 in step, 1 something is wrong or refused, 2 usage.
  * @module
  */
-import { homedir } from "node:os";
 import { Option, type Command } from "commander";
 import { systemClock } from "../clock.ts";
 import { parseEndpoint, type EngineEndpoint } from "../container-engine/endpoint.ts";
 import { configError, type ConfigFault } from "../errors.ts";
+import { homeFolder } from "../home-folder.ts";
 import type { LogLevel } from "../observe/log.ts";
 import { durationMs, existingFolder, throwIfFaulty } from "./command-line.ts";
 import type { Ran } from "./command-line.ts";
@@ -85,7 +85,7 @@ async function checkFlags(flags: DeliverFlags): Promise<DeliverSettings> {
       tlsVerify: (process.env["DOCKER_TLS_VERIFY"] ?? "") !== "",
       plainTcpAllowed: flags.allowPlainTcp ?? false,
       platform: process.platform,
-      homeDirectory: homedir(),
+      homeDirectory: homeFolder(),
     },
     faults,
   );

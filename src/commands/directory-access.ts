@@ -3,7 +3,6 @@
  * asks, which comes from a mounted Secret, from a secret store or from the account provider.
  * @module
  */
-import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { requestAsPlugin } from "../account-provider/plugin-request.ts";
 import { HostDirectory } from "../account-provider/host-directory.ts";
@@ -12,11 +11,12 @@ import type { ControllerSource } from "../directory/controllers.ts";
 import { Directory } from "../directory/directory.ts";
 import { parseServerUrl } from "../directory/server-url.ts";
 import type { GroupRules } from "../directory/groups.ts";
-import { reasonOf, SallyportError, type ConfigFault } from "../errors.ts";
+import { SallyportError, type ConfigFault } from "../errors.ts";
 import { createManifestFolderSource } from "../kubernetes/manifest-folder-source.ts";
 import { createKubernetesMetrics } from "../observe/kubernetes-metrics.ts";
 import { silentLog, type Log } from "../observe/log.ts";
 import { createRegistry } from "../observe/metrics.ts";
+import { readAuthoritiesFile } from "../pki/authorities-file.ts";
 import { readAccountFolder } from "../secret-store/account-folder.ts";
 import { createKubernetesSecretStore } from "../secret-store/kubernetes-secret-store.ts";
 import {
@@ -130,15 +130,10 @@ function readerName(account: ImpersonationAccount): string {
 
 async function readAuthorities(path: string | undefined, faults: ConfigFault[]): Promise<string | undefined> {
   if (path === undefined) return undefined;
-  try {
-    const text = await readFile(path, "utf8");
-    if (!text.includes("-----BEGIN CERTIFICATE-----"))
-      faults.push({ setting: "--ca", problem: `${path} holds no certificate in PEM` });
-    return text;
-  } catch (thrown) {
-    faults.push({ setting: "--ca", problem: reasonOf(thrown) });
-    return undefined;
-  }
+  const read = await readAuthoritiesFile(path);
+  if (read.ok) return read.pem;
+  faults.push({ setting: "--ca", problem: read.problem });
+  return undefined;
 }
 
 type CredentialsSource = () => Promise<ImpersonationAccount>;

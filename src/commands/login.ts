@@ -3,8 +3,8 @@
  * imports nothing that it does not need.
  * @module
  */
-import { readFile } from "node:fs/promises";
-import { SallyportError, reasonOf } from "../errors.ts";
+import { SallyportError, configError } from "../errors.ts";
+import { readAuthoritiesFile } from "../pki/authorities-file.ts";
 import type { Secret } from "../secret.ts";
 import { createProgram, runProgram } from "./command-line.ts";
 import { LoginClient, type SessionAnswer } from "../authenticator/login/login-client.ts";
@@ -105,11 +105,9 @@ async function keep(flags: LoginFlags, session: SessionAnswer): Promise<StoredSe
 async function clientOf(flags: LoginFlags): Promise<LoginClient> {
   let authorities: string | undefined;
   if (flags.ca !== undefined) {
-    try {
-      authorities = await readFile(flags.ca, "utf8");
-    } catch (thrown) {
-      throw new SallyportError("E_LOGIN_UNREACHABLE", { server: flags.server, detail: reasonOf(thrown) });
-    }
+    const read = await readAuthoritiesFile(flags.ca);
+    if (!read.ok) throw configError([{ setting: "--ca", problem: read.problem }]);
+    authorities = read.pem;
   }
   return new LoginClient(flags.server, authorities);
 }

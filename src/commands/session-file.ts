@@ -4,9 +4,9 @@
  */
 import { createHash } from "node:crypto";
 import { lstat, mkdir, readFile, rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { writeFileAtomically } from "../atomic-file.ts";
+import { homeFolder } from "../home-folder.ts";
 import type { SessionAnswer } from "../authenticator/login/login-client.ts";
 
 export type StoredSession = SessionAnswer;
@@ -14,7 +14,7 @@ export type StoredSession = SessionAnswer;
 function folder(): string {
   const base =
     process.env["SALLYPORT_HOME"] ??
-    join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "sallyport");
+    join(process.env["XDG_CACHE_HOME"] ?? join(homeFolder(), ".cache"), "sallyport");
   return join(base, "sessions");
 }
 

@@ -4,10 +4,10 @@
  * @module
  */
 import { writeSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../clock.ts";
 import { SallyportError, configError } from "../errors.ts";
+import { homeFolder } from "../home-folder.ts";
 import { clusterIdPattern, mintToken, toSecondsUtc } from "../authenticator/ram/token.ts";
 import type { CredentialCache } from "../authenticator/ram/credentials/credential-cache.ts";
 import { findCredentials } from "../authenticator/ram/credentials/credential-chain.ts";
@@ -176,7 +176,7 @@ function apiVersionOf(asked: string | undefined, execInfo: string | undefined): 
 }
 
 async function contextOf(flags: Flags, environment: NodeJS.ProcessEnv): Promise<CredentialContext> {
-  const home = environment["HOME"] || homedir();
+  const home = environment["HOME"] || homeFolder();
   const stsEndpoint = flags["sts-endpoint"] ?? environment["ACK_RAM_TOOL_STS_ENDPOINT"];
   const region = flags["region"];
   const caFile = flags["sts-ca-file"] ?? environment["SALLYPORT_STS_CA_FILE"];

@@ -2,12 +2,12 @@
  * `sallyport up`: every role on loopback from a folder of manifests, the main job done once before your eyes.
  * @module
  */
-import { mkdir, open } from "node:fs/promises";
-import { homedir } from "node:os";
+import { mkdir, open, type FileHandle } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { chainHolds, renderChain, type Chain } from "../chain.ts";
 import { systemClock } from "../clock.ts";
-import type { ConfigFault } from "../errors.ts";
+import { configError, reasonOf, type ConfigFault } from "../errors.ts";
+import { homeFolder } from "../home-folder.ts";
 import { createManifestFolderSource } from "../kubernetes/manifest-folder-source.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../observe/log.ts";
 import { aborted, untilShutdown } from "../server/shutdown.ts";
@@ -53,14 +53,20 @@ async function up(flags: UpFlags): Promise<number> {
   await existingFolder("--manifests", flags.manifests, faults);
   throwIfFaulty(faults);
   const state = resolve(flags.state);
-  await mkdir(state, { recursive: true, mode: 0o700 });
-  const logFile = await open(join(state, "sallyport.log"), "a", 0o600);
+  const logFile = await openLogFile(state).catch((error: unknown) => {
+    throw configError([{ setting: "--state", problem: `cannot be written: ${reasonOf(error)}` }]);
+  });
   const log = createLog({ level: flags.logLevel, sink: { write: (line) => void logFile.appendFile(line) } });
   try {
     return await untilShutdown((stopping) => serve(flags, state, log, stopping));
   } finally {
     await logFile.close();
   }
+}
+
+async function openLogFile(state: string): Promise<FileHandle> {
+  await mkdir(state, { recursive: true, mode: 0o700 });
+  return await open(join(state, "sallyport.log"), "a", 0o600);
 }
 
 async function serve(flags: UpFlags, state: string, log: Log, stopping: AbortSignal): Promise<number> {
@@ -114,5 +120,5 @@ function print(chains: readonly Chain[], holds: boolean, json: boolean): void {
 
 function defaultState(): string {
   const base = process.env["XDG_STATE_HOME"];
-  return join(base === undefined || base === "" ? join(homedir(), ".local", "state") : base, "sallyport");
+  return join(base === undefined || base === "" ? join(homeFolder(), ".local", "state") : base, "sallyport");
 }

@@ -5,12 +5,12 @@
  */
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { delimiter, dirname, isAbsolute, join, sep } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
 import { SallyportError, reasonOf } from "../errors.ts";
+import { homeFolder } from "../home-folder.ts";
 import { Secret } from "../secret.ts";
 
 /** What a request to the API server needs. */
@@ -75,7 +75,7 @@ export function kubeconfigOfPerson(
 ): string | undefined {
   const named = [asked, environment["KUBECONFIG"]].find((path) => path !== undefined && path !== "");
   if (named !== undefined || environment["KUBERNETES_SERVICE_HOST"] !== undefined) return named;
-  return join(homedir(), ".kube", "config");
+  return join(homeFolder(), ".kube", "config");
 }
 
 /** @throws {SallyportError} `E_CLUSTER_CONFIG` when it is absent, broken or asks for what we cannot do. */

@@ -17,6 +17,7 @@ export type LogEvent =
 
 /** Life of any service. */
 type ServiceEvent =
+  | "log.lines-dropped"
   | "service.connection-evicted"
   | "service.drain-timed-out"
   | "service.draining"

@@ -3,8 +3,9 @@
  * primitives by type, so a `Secret` or a whole request cannot slip in.
  * @module
  */
-import { destination, pino } from "pino";
+import { pino } from "pino";
 import type { LogEvent } from "./events.ts";
+import { standardError } from "./standard-error.ts";
 
 /** What may stand in a log line. No free text typed by a user at level info or above. */
 export type LogFields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
@@ -40,28 +41,6 @@ export function createLog(options: { readonly level?: LogLevel; readonly sink?: 
       { write: (line: string) => sink.write(line) },
     ),
   );
-}
-
-/**
- * Standard error, written beside the work and in pieces: a service that answers thousands of requests a second must not
- * wait for its log reader at each. A line waits a tenth of a second at most, and none is left when the process ends.
- */
-function standardError(): LogSink {
-  const stream = destination({
-    dest: 2,
-    sync: false,
-    minLength: 32_768,
-    maxWrite: 65_536,
-    periodicFlush: 100,
-  });
-  process.on("exit", () => {
-    try {
-      stream.flushSync();
-    } catch {
-      // Nobody reads any more: there is no place left to say so.
-    }
-  });
-  return stream;
 }
 
 /** A log that keeps nothing, for tests and one-shot commands. */

@@ -50,6 +50,15 @@ before(async () => {
 
 after(() => listener.close(0));
 
+test("without an authority nobody listens: TLS would take every public one", async () => {
+  const tls = { ...(await ours.serverMaterial()), clientAuthoritiesPem: "" };
+
+  await assert.rejects(
+    listen({ name: "test", addresses: loopbackAddresses(0), log: silentLog, tls, handler: () => undefined }),
+    { code: "E_PEM_INVALID" },
+  );
+});
+
 interface Answer {
   readonly status: number | undefined;
   readonly check: ClientCertificateCheck;

@@ -16,6 +16,7 @@ import type { SecureContextOptions } from "node:tls";
 import type { Secret } from "../secret.ts";
 import { SallyportError, reasonOf } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
+import { certificatesIn } from "../pki/pem.ts";
 
 /** A certificate chain (PEM, leaf first) and the leaf's private key (PEM). */
 export interface TlsIdentity {
@@ -229,7 +230,10 @@ function secureContextOptions(material: TlsMaterial): SecureContextOptions {
   return {
     cert: material.identities.map((identity) => identity.chainPem),
     key: material.identities.map((identity) => identity.privateKeyPem.reveal()),
-    ...(material.clientAuthoritiesPem === undefined ? {} : { ca: material.clientAuthoritiesPem }),
+    // Node takes an empty text for its own list of public authorities; this throws.
+    ...(material.clientAuthoritiesPem === undefined
+      ? {}
+      : { ca: [...certificatesIn(material.clientAuthoritiesPem)] }),
     minVersion: material.minVersion ?? "TLSv1.2",
     // No resumption: a resumed session would carry a client certificate's acceptance past its end.
     secureOptions: cryptoConstants.SSL_OP_NO_TICKET | cryptoConstants.SSL_OP_NO_RENEGOTIATION,

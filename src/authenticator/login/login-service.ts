@@ -9,6 +9,7 @@ import { Directory } from "../../directory/directory.ts";
 import { asSallyportError, configError, reasonOf, type ConfigFault } from "../../errors.ts";
 import type { Log } from "../../observe/log.ts";
 import type { LoginMetrics } from "../../observe/login-metrics.ts";
+import { readAuthoritiesFile } from "../../pki/authorities-file.ts";
 import { Secret } from "../../secret.ts";
 import { readAccountFolder } from "../../secret-store/account-folder.ts";
 import type { ImpersonationAccount } from "../../secret-store/secret-store.ts";
@@ -48,10 +49,12 @@ export async function startLogin(
     }
   };
   const { directory: access } = settings;
-  const certificateAuthority =
-    access.certificateAuthority === undefined
-      ? undefined
-      : await text("directory.certificateAuthority", access.certificateAuthority);
+  let certificateAuthority: string | undefined;
+  if (access.certificateAuthority !== undefined) {
+    const read = await readAuthoritiesFile(access.certificateAuthority);
+    if (read.ok) certificateAuthority = read.pem;
+    else faults.push({ setting: "directory.certificateAuthority", problem: read.problem });
+  }
   const certificate = await text("certificate", settings.certificate);
   const privateKey = await text("key", settings.key);
   const keyText = await text("sessionKeys", settings.sessionKeys);
