@@ -82,6 +82,8 @@ export class Wine {
     } else {
       firstPrefix ??= Wine.#makeFirst(runDirectory);
       await copyPrefix(await firstPrefix, wine.prefix);
+      // One server as long as the suite lasts: between two programs it would end, and its successor read what it still writes.
+      await wine.#expect(wineServerPath, ["-p"]);
     }
     return wine;
   }
