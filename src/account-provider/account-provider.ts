@@ -15,6 +15,7 @@ import { createTrustedRoots, type TrustedRoots } from "../windows-host/trusted-r
 import type { WindowsHost } from "../windows-host/windows-host.ts";
 import { createCredentialsApplication } from "./credentials-application.ts";
 import { HostDirectory } from "./host-directory.ts";
+import { keepHostFiles, type HostFilesKeeper } from "./host-files-keeper.ts";
 import {
   claimKeyVaultDirectory,
   confirmKeyVaultDirectory,
@@ -61,6 +62,7 @@ export async function startAccountProvider(
   const clock = parts.clock ?? systemClock;
   let listener: Listener | undefined;
   let storeReady = false;
+  let hostFiles: HostFilesKeeper | undefined;
   const metrics = createAccountProviderMetrics(registry, {
     storeConfirmedAt: () => store.status().confirmedAt,
     accountsConfirmedAt() {
@@ -91,7 +93,12 @@ export async function startAccountProvider(
   const operations = createOperations({
     log,
     registry,
-    checks: readinessChecks(settings, store, keyVaultInputs, certificates, clock, () => storeReady),
+    checks: [
+      ...readinessChecks(settings, store, keyVaultInputs, certificates, clock, () => storeReady),
+      ...(settings.writeHostFiles
+        ? [{ name: "host files", check: () => hostFiles?.readiness() ?? notWritten }]
+        : []),
+    ],
   });
   const operationsListener = await listen({
     name: "operations",
@@ -146,10 +153,11 @@ export async function startAccountProvider(
       certificates?.confirmPublished(set);
       log.info("host.files-written", { directories: directories.map(({ path }) => path) });
     });
-    if (settings.writeHostFiles) {
-      for (const directory of directories) await directory.prepare();
+    const writeClientFiles = async (to: readonly HostDirectory[]): Promise<void> => {
+      for (const directory of to) await directory.prepare();
       if (certificates !== undefined) await files.run(certificates.current());
-    }
+    };
+    if (settings.writeHostFiles) await writeClientFiles(directories);
     certificates?.onChange((set) => {
       metrics.certificateRotated();
       running.replaceTls(set.tls);
@@ -167,6 +175,21 @@ export async function startAccountProvider(
       for (const directory of directories) await directory.writePort(running.port);
       if (keyVaultDirectory !== undefined)
         await confirmKeyVaultDirectory(keyVaultDirectory, settings.namespace);
+      const keeper = keepHostFiles({
+        directories,
+        port: running.port,
+        withAuthorities: certificates !== undefined,
+        async write(to) {
+          if (keyVaultDirectory !== undefined && to.includes(keyVaultDirectory))
+            await claimKeyVaultDirectory(keyVaultDirectory, settings.namespace);
+          await writeClientFiles(to);
+          for (const directory of to) await directory.writePort(running.port);
+        },
+        clock,
+        log,
+      });
+      hostFiles = keeper;
+      undo.push(() => keeper.stop());
     }
     log.info("service.ready", { serves: store.describe() });
     return {
@@ -216,6 +239,8 @@ export async function startAccountProvider(
     }
   }
 }
+
+const notWritten: Readiness = { ready: false, reason: "not written yet" };
 
 function readinessChecks(
   settings: AccountProviderSettings,

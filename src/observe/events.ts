@@ -53,6 +53,7 @@ type AccountProviderEvent =
 type HostEvent =
   | "host.cleaned"
   | "host.files-failed"
+  | "host.files-missing"
   | "host.files-removed"
   | "host.files-written"
   | "host.left-alone"
