@@ -84,6 +84,13 @@ for (const [name, thrown, reason] of [
   ["an error without one", new RangeError(""), "RangeError"],
   ["several failed addresses", new AggregateError([new Error("a"), new Error("b")], ""), "a; b"],
   ["several with a message of their own", new AggregateError([new Error("a")], "both failed"), "both failed"],
+  [
+    "an unknown authority",
+    new Error(
+      "self-signed certificate; if the root CA is installed locally, try running Node.js with --use-system-ca",
+    ),
+    "self-signed certificate",
+  ],
   ["a string", "gone", "gone"],
   ["nothing", undefined, "undefined"],
 ] as const) {

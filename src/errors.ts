@@ -391,7 +391,9 @@ export function reasonOf(thrown: unknown): string {
   if (thrown instanceof AggregateError && thrown.message === "") {
     return thrown.errors.map(reasonOf).join("; ");
   }
-  return thrown.message === "" ? thrown.name : thrown.message;
+  // Node's advice about a switch of its own, which is not there in an image and trusts more than was asked for.
+  const message = thrown.message.replace(/; if the root CA is installed locally, .*$/, "");
+  return message === "" ? thrown.name : message;
 }
 
 /** The lines that a command prints on standard error: what happened and what to do, never a stack trace. */
