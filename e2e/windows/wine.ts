@@ -125,13 +125,23 @@ export class Wine {
     return join(this.prefix, "drive_c", ...windowsPath.replace(/^C:\\/iu, "").split("\\"));
   }
 
-  /** Runs a Windows program: a file, or the name of one in system32. */
+  /**
+   * Runs a Windows program: a file, or the name of one in system32. On a busy machine one start in some thousands of Wine's
+   * ends with 1 before the program has run; those of system32 say something whenever they fail, and are started again then.
+   */
   async run(
     program: string,
     args: readonly string[],
     environment: NodeJS.ProcessEnv = {},
   ): Promise<WineResult> {
-    return this.#run(winePath, [programFile(program), ...args], environment);
+    const isFile = /[\\/]/u.test(program);
+    // A bare name would have Wine start a program that looks for it, which costs as much again.
+    const file = isFile ? program : `C:\\windows\\system32\\${program}.exe`;
+    for (let start = 1; ; start++) {
+      const result = await this.#run(winePath, [file, ...args], environment);
+      const ran = isFile || result.code !== 1 || result.stdout !== "" || result.events.length > 0;
+      if (ran || start === 3) return result;
+    }
   }
 
   /** Runs the host program of native/ccg-plugin/test. */
@@ -142,7 +152,7 @@ export class Wine {
   /** `reg.exe`; throws unless it succeeds. */
   async registry(...args: readonly string[]): Promise<string> {
     const forced = args[0] === "add" || args[0] === "delete" ? [...args, "/f"] : args;
-    return (await this.#expect(winePath, [programFile("reg"), ...forced])).stdout;
+    return succeeded(await this.run("reg", forced), ["reg", ...forced]).stdout;
   }
 
   /** How long the plugin waits for the account provider. */
@@ -161,7 +171,7 @@ export class Wine {
   }
 
   async hasKey(key: string): Promise<boolean> {
-    return (await this.#run(winePath, [programFile("reg"), "query", key], {})).code === 0;
+    return (await this.run("reg", ["query", key])).code === 0;
   }
 
   /** `regsvr32 /s`, which answers 0 only when the DLL's entry point succeeded. */
@@ -215,10 +225,7 @@ export class Wine {
   }
 
   async #expect(command: string, args: readonly string[]): Promise<WineResult> {
-    const result = await this.#run(command, args, {});
-    if (result.code !== 0)
-      throw new Error(`${args.join(" ")} ended with ${String(result.code)}: ${result.stdout}`);
-    return result;
+    return succeeded(await this.#run(command, args, {}), args);
   }
 
   async #run(command: string, args: readonly string[], environment: NodeJS.ProcessEnv): Promise<WineResult> {
@@ -254,9 +261,9 @@ export class Wine {
   }
 }
 
-/** A bare name would have Wine start a program that looks for it, which costs as much again. */
-function programFile(program: string): string {
-  return /[\\/]/u.test(program) ? program : `C:\\windows\\system32\\${program}.exe`;
+function succeeded(result: WineResult, words: readonly string[]): WineResult {
+  if (result.code === 0) return result;
+  throw new Error(`${words.join(" ")} ended with ${String(result.code)}: ${result.stdout}`);
 }
 
 /** A copy that shares the bytes of what lies on its drive, which Wine and the tests replace and never write into. */
