@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -74,3 +75,25 @@ for (const word of ["nonsense", "--nonsense", "", "constructor", "__proto__", "t
     assert.equal(stderr, `sallyport: there is no command "${word}".\n  \`sallyport --help\` lists them.\n`);
   });
 }
+
+test("a reader of standard output that has gone ends it as SIGPIPE would, without a stack", async () => {
+  const child = spawn(process.execPath, [main, "--help"], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout.destroy();
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const code = await new Promise((resolve) => child.on("close", resolve));
+
+  assert.deepEqual({ code, stderr }, { code: 141, stderr: "" });
+});
+
+test("standard output that cannot be written is a sentence", async () => {
+  const full = openSync("/dev/full", "w");
+  const child = spawn(process.execPath, [main, "--help"], { stdio: ["ignore", full, "pipe"] });
+  closeSync(full);
+  let stderr = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const code = await new Promise((resolve) => child.on("close", resolve));
+
+  assert.equal(code, 1);
+  assert.match(stderr, /^sallyport: standard output cannot be written: ENOSPC[^\n]*\n$/);
+});

@@ -102,11 +102,12 @@ async function main(args: readonly string[]): Promise<number> {
   return await command.run(rest);
 }
 
-// A reader that has gone is no fault; `| head` is one.
+// A reader that has gone (`| head`) is no fault to speak of. The code is that of programs that SIGPIPE ends: a service whose
+// reports nobody takes any more has not ended well.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE")
-    process.stderr.write(`sallyport: standard output cannot be written: ${error.message}\n`);
-  process.exit(error.code === "EPIPE" ? 0 : 1);
+  if (error.code === "EPIPE") process.exit(141);
+  process.stderr.write(`sallyport: standard output cannot be written: ${error.message}\n`);
+  process.exit(1);
 });
 
 endAtSignals();
