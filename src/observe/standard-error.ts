@@ -74,7 +74,7 @@ class StandardError implements LogSink {
   }
 
   #take(): Buffer {
-    if (this.#dropped > 0 && this.#length < mostKept / 2) {
+    if (this.#dropped > 0) {
       const event = "log.lines-dropped" satisfies LogEvent;
       const time = new Date().toISOString();
       this.#lines.push(`${JSON.stringify({ level: "warn", time, lines: this.#dropped, event })}\n`);
